@@ -1,0 +1,384 @@
+"""From rows of the outbox to what one request says.
+
+State rows are rendered here, from the database as it is now; history rows are joined as
+they are. Everything is decided with one look at the rows, their people and what was last
+accepted, and nothing is written: ``delivery`` does that when the answer is known.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from django.db import connections
+from django.utils import timezone
+
+from . import fingerprints
+from .clock import clock_sql
+from .conf import WorkspaceSettings
+from .exceptions import InvalidMessage
+from .fingerprints import Hashes
+from .identifiers import Identifiers, lane_of
+from .lanes import Lease
+from .mapping import PersonMap, Reading, registry
+from .models import OutboxMessage, Tombstone
+from .states import render_state
+
+logger = logging.getLogger(__name__)
+
+BATCH_BYTES = 475_000
+"""Customer.io takes 500 KB and leaves open whether a KB is 1,000 or 1,024 bytes."""
+
+BATCH_ITEMS = 500
+
+STEPS = (BATCH_ITEMS, 50, 5, 1)
+"""Most items of a batch, by how often the owner of its lane vanished: a payload that kills
+its worker is found in small steps."""
+
+_WRAPPER = len('{"batch":[]}')
+
+Kind = OutboxMessage.Kind
+ALONE = frozenset({Kind.DELETE.value, Kind.SUPPRESS.value, Kind.MERGE.value})
+"""Kinds that never share a request with others of their person: Customer.io does not say in
+which order it works through a batch."""
+
+
+class Row(NamedTuple):
+    """A row of the outbox, as far as sending needs it."""
+
+    id: int
+    ulid: str
+    lane: int
+    person: str
+    kind: str
+    site: str
+    model: str
+    object_pk: str
+    name: str
+    attribute_names: str
+    body: str
+    attempts: int
+    expired: bool
+    overdue: bool
+    waiting: bool
+
+
+@dataclass(slots=True, kw_only=True)
+class Item:
+    """One thing to say, and the rows that are settled once it was accepted."""
+
+    kind: str
+    person: str
+    text: str
+    rows: list[Row]
+    hashes: Hashes | None = None
+    """What is known of the person once this was accepted."""
+    names: str = ""
+    """The attributes that a state row came to tell."""
+    tombstone: int | None = None
+    """The tombstone of which this is the repetition."""
+
+    @property
+    def lane(self) -> int:
+        """The lane of the person."""
+        return self.rows[0].lane if self.rows else lane_of(self.person)
+
+    @property
+    def is_suspect(self) -> bool:
+        """Whether it failed alone before, and so is sent alone."""
+        return any(row.attempts for row in self.rows)
+
+
+@dataclass(slots=True, kw_only=True)
+class Plan:
+    """What becomes of the rows that were read."""
+
+    items: list[Item] = field(default_factory=list)
+    dropped: list[Row] = field(default_factory=list)
+    """Nothing to say: unchanged, gone or excluded."""
+    learned: dict[str, Hashes] = field(default_factory=dict)
+    """New baselines of people about whom there is nothing to say."""
+    discarded: list[Row] = field(default_factory=list)
+    """Older than a delete of their person."""
+    expired: list[Row] = field(default_factory=list)
+    held: list[Row] = field(default_factory=list)
+    """Meant for another site."""
+    broken: list[tuple[Row, InvalidMessage]] = field(default_factory=list)
+    """Cannot be rendered."""
+    left: int = 0
+    """Rows that have to wait for the next batch."""
+    superseded: set[int] = field(default_factory=set)
+    """Tombstones whose repetition newer rows made wrong."""
+
+
+@lru_cache(maxsize=64)
+def _select(using: str, limit: int, lanes: int) -> str:
+    connection = connections[using]
+    quote = connection.ops.quote_name
+    one = f"""
+        SELECT id, ulid, lane, person, kind, site, model, object_pk, name, attribute_names, body,
+               attempts, CASE WHEN expires_at <= %s THEN 1 ELSE 0 END,
+               CASE WHEN first_failed_at <= %s THEN 1 ELSE 0 END,
+               CASE WHEN retry_at > {clock_sql(connection)} THEN 1 ELSE 0 END
+          FROM {quote(OutboxMessage._meta.db_table)}
+         WHERE workspace = %s AND lane = %s AND state = 'pending' AND id > %s
+         ORDER BY workspace, lane, state, id LIMIT {limit:d}"""
+    if lanes == 1:
+        return one
+    # Each lane by its own walk of the index; one ORDER BY over several would sort them all.
+    return " UNION ALL ".join(f"SELECT * FROM ({one}) AS lane{n}" for n in range(lanes))
+
+
+def read(
+    leases: Sequence[Lease], *, using: str, workspace: str, limit: int, patience: float
+) -> list[Row]:
+    """Read the first rows of leased lanes, in order, in one statement.
+
+    Args:
+        limit: rows of each lane.
+        patience: seconds from its first failure after which a row is overdue.
+    """
+    adapt = connections[using].ops.adapt_datetimefield_value
+    now = timezone.now()
+    moments = [adapt(now), adapt(now - timedelta(seconds=patience))]
+    parameters: list[Any] = []
+    for lease in leases:
+        parameters += [*moments, workspace, lease.number, lease.floor]
+    with connections[using].cursor() as cursor:
+        cursor.execute(_select(using, limit, len(leases)), parameters)
+        rows = [Row._make(row) for row in cursor.fetchall()]
+    if len(leases) > 1:
+        rows.sort(key=_by_id)
+    return rows
+
+
+def _by_id(row: Row) -> int:
+    return row.id
+
+
+def plan(
+    rows: Sequence[Row],
+    *,
+    using: str,
+    workspace: WorkspaceSettings,
+    tombstones: Sequence[Tombstone],
+    closed: set[str],
+    limit: int = BATCH_ITEMS,
+) -> Plan:
+    """Decide what becomes of each row, in order of their ids.
+
+    Args:
+        closed: people whose rows must wait.
+        limit: most items of the batch.
+    """
+    made = Plan()
+    shut = set(closed)
+    rows = _sort_out(rows, made, site=workspace.site, tombstones=tombstones)
+    look = _Look(rows, using=using, workspace=workspace)
+    said: dict[str, Item | None] = {}
+    """What the state of each person came to in this batch."""
+    seen: set[str] = set()
+    room = BATCH_BYTES - _WRAPPER
+    for row in rows:
+        if (
+            row.person in shut
+            or row.waiting
+            or len(made.items) >= limit
+            or (row.attempts and made.items)
+            or (row.kind == Kind.MERGE and _waits_for_other(row, using, workspace.alias))
+        ):
+            # Whatever follows of this person waits too: their order is kept.
+            shut.add(row.person)
+            made.left += 1
+            continue
+        if row.kind == Kind.STATE and row.person in said:
+            # The same reading answers every look at this person.
+            item = said[row.person]
+            if item is None:
+                made.dropped.append(row)
+            else:
+                item.rows.append(row)
+            continue
+        try:
+            item = look.item(row, made)
+        except InvalidMessage as error:
+            made.broken.append((row, error))
+            continue
+        if item is not None:
+            size = len(item.text.encode()) + 1
+            if (item.kind in ALONE and row.person in seen) or size > room:
+                shut.add(row.person)
+                made.left += 1
+                continue
+            room -= size
+            seen.add(row.person)
+            if item.kind in ALONE:
+                shut.add(row.person)
+            made.items.append(item)
+            if row.attempts:
+                limit = 1
+        else:
+            made.dropped.append(row)
+        if row.kind == Kind.STATE:
+            said[row.person] = item
+    return made
+
+
+def _waits_for_other(row: Row, using: str, workspace: str) -> bool:
+    """Say whether the person who is merged away still has older messages to come."""
+    other = merged_away(row)
+    return (
+        OutboxMessage.objects.using(using)
+        .filter(
+            workspace=workspace,
+            lane=lane_of(other),
+            state=OutboxMessage.State.PENDING,
+            person=other,
+            id__lt=row.id,
+        )
+        .exists()
+    )
+
+
+def merged_away(row: Row) -> str:
+    """The key of the person whom a merge removes."""
+    return Identifiers.parse(json.loads(row.body)["secondary"]).key
+
+
+def _sort_out(
+    rows: Sequence[Row], made: Plan, *, site: str, tombstones: Sequence[Tombstone]
+) -> list[Row]:
+    """Take out what is not to be said at all."""
+    graves = defaultdict(list)
+    for tombstone in tombstones:
+        graves[tombstone.person].append(tombstone)
+    kept = []
+    for row in rows:
+        if row.site != site:
+            made.held.append(row)
+        elif row.expired:
+            made.expired.append(row)
+        elif row.person in graves and _is_older(row, graves[row.person], made):
+            made.discarded.append(row)
+        else:
+            kept.append(row)
+    return kept
+
+
+def _is_older(row: Row, graves: Sequence[Tombstone], made: Plan) -> bool:
+    older = False
+    for grave in graves:
+        if row.id > grave.message_id:
+            made.superseded.add(grave.pk)
+        elif grave.kind != Kind.MERGE:
+            older = True
+    return older
+
+
+class _Look:
+    """One look at the people of a batch: their rows, and what was last accepted of them."""
+
+    def __init__(self, rows: Sequence[Row], *, using: str, workspace: WorkspaceSettings) -> None:
+        wanted: dict[str, set[str]] = defaultdict(set)
+        people = set()
+        self._maps: dict[str, PersonMap | None] = {}
+        for row in rows:
+            if row.model and row.model not in self._maps:
+                self._maps[row.model] = registry.by_label(row.model)
+            person_map = self._maps.get(row.model)
+            if row.kind == Kind.STATE:
+                people.add(row.person)
+            elif person_map is None or person_map.when is None or row.kind in ALONE:
+                continue
+            else:
+                people.add(row.person)
+            wanted[row.model].add(row.object_pk)
+        self._readings: dict[str, dict[str, Reading]] = {}
+        self._failed: dict[str, InvalidMessage] = {}
+        for label, pks in wanted.items():
+            person_map = self._maps[label]
+            if person_map is not None:
+                self._readings[label] = person_map.read(pks, using=using)
+        self._seal = fingerprints.seal(workspace.site)
+        self._known = fingerprints.load(
+            people, using=using, workspace=workspace.alias, seal=self._seal
+        )
+        self._hash = fingerprints.Hasher()
+
+    def item(self, row: Row, made: Plan) -> Item | None:
+        """Say what a row says now; None when that is nothing.
+
+        Raises:
+            InvalidMessage: it cannot be said.
+        """
+        if row.kind == Kind.STATE:
+            return self._state(row, made)
+        if row.model and self._is_excluded(row):
+            return None
+        return Item(kind=row.kind, person=row.person, text=row.body, rows=[row])
+
+    def _is_excluded(self, row: Row) -> bool:
+        person_map = self._maps[row.model]
+        if person_map is None or person_map.when is None or row.kind in ALONE:
+            return False
+        reading = self._readings[row.model].get(row.object_pk)
+        if reading is None:
+            # Gone: nobody can say any more whether they were excluded. Tell it only of
+            # somebody Customer.io has heard of.
+            return row.person not in self._known
+        if reading.failure is not None:
+            raise reading.failure
+        return reading.excluded
+
+    def _state(self, row: Row, made: Plan) -> Item | None:
+        person_map = self._maps[row.model]
+        if person_map is None:
+            raise InvalidMessage(
+                f"The model {row.model} is not mapped any more: register it again, or discard "
+                f"the message.",
+                field="model",
+            )
+        reading = self._readings[row.model].get(row.object_pk)
+        if reading is None or reading.person.key != row.person:
+            # Gone, or known by another id by now, which has its own row.
+            return None
+        if reading.failure is not None:
+            raise reading.failure
+        known = self._known.get(row.person)
+        if reading.excluded:
+            message = person_map.delete_message(reading.person) if known is not None else None
+            if message is None:
+                return None
+            return Item(kind=message.kind, person=row.person, text=message.as_json(), rows=[row])
+        state = render_state(person_map, reading, known, self._hash)
+        for name, problem in state.errors.items():
+            logger.warning(
+                "Attribute %r of %s cannot be told and is left out: %s",
+                name,
+                row.model,
+                problem,
+                extra={"customerio_attribute": name, "customerio_model": row.model},
+            )
+        if state.text is None:
+            if state.hashes != known:
+                made.learned[row.person] = state.hashes
+            return None
+        return Item(
+            kind=Kind.IDENTIFY.value,
+            person=row.person,
+            text=state.text,
+            rows=[row],
+            hashes=state.hashes,
+            names=",".join(state.changed),
+        )
+
+
+def join(items: Sequence[Item]) -> bytes:
+    """Put items into the body of one request, without encoding them again."""
+    return f'{{"batch":[{",".join([item.text for item in items])}]}}'.encode()

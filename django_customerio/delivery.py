@@ -1,0 +1,381 @@
+"""The drain loop: take lanes, fill batches, have them sent, give the lanes back.
+
+A turn takes one deep lane or several shallow ones. No transaction is open and no row is
+locked while a request is under way.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from django.db import Error as DatabaseError
+from django.db import connections, router
+
+from . import batches, breaker, lanes, settling
+from .batches import Item, Row
+from .client import get_client
+from .conf import WorkspaceSettings, get_settings, get_workspace
+from .dispatch import Dispatch
+from .exceptions import SendingRefused
+from .lanes import LaneView, Lease
+from .models import OutboxMessage, Tombstone
+from .report import Report
+
+if TYPE_CHECKING:
+    from .client import TrackClient
+
+__all__ = ["Report", "drain", "drain_everything", "outbox_aliases"]
+
+PATIENCE = 72 * 3600.0
+"""Seconds from its first failure after which a message that fails alone is dead."""
+
+BATCHES_PER_TURN = 40
+"""After so many the lane is given back, so that others have their turn."""
+
+IDLE_PAUSE = 1.0
+"""Seconds that a lane waits when all its messages have to."""
+
+
+def outbox_aliases() -> tuple[str, ...]:
+    """Aliases of the databases that have an outbox."""
+    databases = get_settings().databases
+    return tuple(
+        alias
+        for alias in connections
+        if (databases is None or alias in databases)
+        and router.allow_migrate_model(alias, OutboxMessage)
+    )
+
+
+def drain(
+    *,
+    using: str,
+    workspace: str = "default",
+    budget: float | None = None,
+    should_stop: Callable[[], bool] | None = None,
+    progress: Callable[[Report], None] | None = None,
+    sweep: bool = True,
+) -> Report:
+    """Send what is queued on one database for one workspace.
+
+    Args:
+        budget: seconds after which no new batch is begun.
+        should_stop: asked between batches.
+        progress: called after each batch.
+        sweep: end with a look at everything, not only from the lanes' floors.
+
+    Raises:
+        SendingRefused: a transaction is open, or a test run did not ask for it.
+        ImproperlyConfigured: the settings are wrong.
+    """
+    settings = get_settings()
+    if not settings.enabled:
+        return Report(outcome="disabled")
+    where = get_workspace(workspace)
+    if not where.configured:
+        return Report(outcome="unconfigured")
+    if connections[using].in_atomic_block:
+        raise SendingRefused(
+            f"A transaction is open on database {using!r}: sending inside it would hold its "
+            f"locks during requests. Drain after it has ended."
+        )
+    ends = None if budget is None else time.monotonic() + budget
+    worker = _Worker(
+        using=using,
+        workspace=where,
+        client=get_client(workspace),
+        stopped=lambda: bool(
+            (should_stop and should_stop()) or (ends and time.monotonic() >= ends)
+        ),
+        progress=progress or (lambda report: None),
+        lease=settings.lease,
+        sweep=sweep,
+    )
+    return worker.run()
+
+
+def drain_everything(
+    *,
+    workspace: str | None = None,
+    using: str | None = None,
+    budget: float | None = None,
+    should_stop: Callable[[], bool] | None = None,
+    progress: Callable[[Report], None] | None = None,
+    sweep: bool = True,
+) -> dict[tuple[str, str], Report]:
+    """Drain all databases and workspaces, or those that are named, one after another."""
+    ends = None if budget is None else time.monotonic() + budget
+    return {
+        (alias, name): drain(
+            using=alias,
+            workspace=name,
+            budget=None if ends is None else max(0.0, ends - time.monotonic()),
+            should_stop=should_stop,
+            progress=progress,
+            sweep=sweep,
+        )
+        for alias in (outbox_aliases() if using is None else (using,))
+        for name in (get_settings().workspaces if workspace is None else (workspace,))
+    }
+
+
+@dataclass(slots=True, kw_only=True)
+class _Worker:
+    using: str
+    workspace: WorkspaceSettings
+    client: TrackClient
+    stopped: Callable[[], bool]
+    progress: Callable[[Report], None]
+    lease: float
+    sweep: bool
+    report: Report = field(default_factory=Report)
+    leases: list[Lease] = field(default_factory=list)
+    limit: int = batches.BATCH_ITEMS
+    """Rows to read for one batch; follows the size of what is queued."""
+    sweeping: bool = False
+    noted: float = 0.0
+    """When success was last written down, by the monotonic clock."""
+
+    def run(self) -> Report:
+        self.report.outcome = "stopped"
+        while not self.stopped():
+            if not self._turn():
+                break
+        return self.report
+
+    def _turn(self) -> bool:
+        """Take some lanes and send what they hold; False when there is nothing to take."""
+        gate = breaker.look(
+            using=self.using, workspace=self.workspace.alias, key_hash=self.workspace.key_hash
+        )
+        if gate.paused_for:
+            return self._end("paused", gate.reason, gate.paused_for)
+        views = lanes.look(using=self.using, workspace=self.workspace.alias, sweep=self.sweeping)
+        due = self._due_tombstones(gate.now)
+        candidates = [
+            view
+            for view in views
+            if (view.first_id is not None or view.number in due)
+            and not view.busy_for
+            and not view.paused_for
+        ]
+        if not candidates:
+            if self.sweep and not self.sweeping:
+                self.sweeping = True
+                self._forget_tombstones(gate.now)
+                return True
+            return self._nothing_to_take(views, gate)
+        first = gate.failures >= breaker.FAILURES_BEFORE_PAUSE
+        if first and not breaker.try_first(
+            gate, using=self.using, workspace=self.workspace.alias, seconds=self.lease
+        ):
+            return self._end("paused", "another worker tries first", IDLE_PAUSE)
+        requests = self.report.requests
+        try:
+            rows = self._take(candidates)
+            if not self.leases:
+                # Other workers were quicker at every one of them.
+                return self._end("busy", "other workers hold the lanes", IDLE_PAUSE)
+            return self._send_lanes(rows, gate)
+        finally:
+            # They go back even when this thread is asked to end. When the database is what
+            # failed, their leases lapse by themselves.
+            with suppress(DatabaseError):
+                self._release()
+                if first and self.report.requests == requests:
+                    # There was nothing to try with.
+                    breaker.resume(using=self.using, workspace=self.workspace.alias)
+
+    def _end(self, outcome: str, reason: str = "", resume_in: float | None = None) -> bool:
+        self.report.outcome, self.report.reason = outcome, reason
+        self.report.resume_in = resume_in
+        return False
+
+    def _nothing_to_take(self, views: Sequence[LaneView], gate: breaker.Gate) -> bool:
+        waiting = [view for view in views if view.first_id is not None]
+        busy = [view.busy_for for view in waiting if view.busy_for]
+        paused = [view.paused_for for view in waiting if view.paused_for]
+        if (gate.now - gate.heartbeat) / 1000 > breaker.LIFE_SIGN:
+            breaker.beat(using=self.using, workspace=self.workspace.alias)
+        if busy:
+            return self._end("busy", "other workers hold the lanes", min(busy))
+        if paused:
+            return self._end("paused", "lanes wait after failures", min(paused))
+        return self._end("empty")
+
+    def _take(self, candidates: Sequence[LaneView]) -> list[Row]:
+        """Lease lanes until a batch is full: one when it is deep, more when they are shallow."""
+        start = random.randrange(len(candidates))  # noqa: S311
+        views = [*candidates[start:], *candidates[:start]]
+        if _is_special(views[0]):
+            views = views[:1]
+        else:
+            views = [view for view in views if not _is_special(view)]
+        rows: list[Row] = []
+        number, position = 1, 0
+        while position < len(views) and len(rows) < self.limit:
+            chosen = sorted(views[position : position + number], key=lambda view: view.number)
+            position += number
+            taken = [
+                lease
+                for view in chosen
+                if (lease := lanes.lease(view, using=self.using, seconds=self.lease))
+            ]
+            if taken:
+                self.leases += taken
+                rows += self._read(taken, max(1, (self.limit - len(rows)) // len(taken)))
+                number *= 2
+        rows.sort(key=lambda row: row.id)
+        return rows
+
+    def _read(self, leases: Sequence[Lease], limit: int) -> list[Row]:
+        return batches.read(
+            leases,
+            using=self.using,
+            workspace=self.workspace.alias,
+            limit=limit,
+            patience=PATIENCE,
+        )
+
+    def _send_lanes(self, rows: Sequence[Row], gate: breaker.Gate) -> bool:
+        """Send batch after batch of the leased lanes; False when sending has to pause."""
+        dispatch = Dispatch(
+            using=self.using,
+            workspace=self.workspace,
+            client=self.client,
+            report=self.report,
+            leases=self.leases,
+            gate=gate,
+            lease=self.lease,
+            noted=self.noted,
+        )
+        lane = self.leases[0] if len(self.leases) == 1 else None
+        tombstones = self._tombstones()
+        cleared = 0
+        for _ in range(BATCHES_PER_TURN):
+            plan = batches.plan(
+                rows,
+                using=self.using,
+                workspace=self.workspace,
+                tombstones=tombstones,
+                closed={person for lease in self.leases for person in lease.closed},
+                limit=_reach(lane, dispatch),
+            )
+            before = (self.report.settled, self.report.requests)
+            dispatch.settle_unsaid(plan)
+            items = [*self._repetitions(tombstones, gate), *plan.items]
+            going = dispatch.send(items) if items else True
+            self._raise_floors(rows, dispatch.settled)
+            self._fit_limit(plan.items)
+            self.progress(self.report)
+            if before == (self.report.settled, self.report.requests):
+                # Everything here has to wait, for a moment at least.
+                for lease in self.leases:
+                    lease.pause = max(lease.pause, IDLE_PAUSE)
+                break
+            if lane is not None and lane.lapses:
+                cleared += len(plan.items)
+                if cleared >= batches.BATCH_ITEMS:
+                    lane.lapses = 0
+            if not going or lane is None or self.stopped():
+                break
+            if any(item.kind in batches.ALONE for item in items):
+                tombstones = self._tombstones()
+            rows = self._read(self.leases, self.limit)
+            if len(rows) < self.limit // 4 and not lane.lapses:
+                # Few are left: better with the few of other lanes.
+                break
+        if lane is not None and not rows:
+            lane.lapses = 0
+        self.noted = dispatch.noted
+        return self.report.outcome != "paused"
+
+    def _fit_limit(self, items: Sequence[Item]) -> None:
+        """Read about as many rows as fill a batch: large ones need not be read in vain."""
+        if items:
+            average = sum(len(item.text) for item in items) / len(items)
+            self.limit = max(
+                16, min(batches.BATCH_ITEMS, int(1.2 * batches.BATCH_BYTES / average))
+            )
+
+    def _raise_floors(self, rows: Sequence[Row], settled: set[int]) -> None:
+        for lease in self.leases:
+            mine = [row.id for row in rows if row.lane == lease.number]
+            left = [each for each in mine if each not in settled]
+            if left:
+                lease.floor = max(lease.floor, lanes.floor_below(min(left)))
+            elif mine:
+                lease.floor = max(lease.floor, lanes.floor_below(max(mine) + 1))
+
+    def _release(self) -> None:
+        leases, self.leases = self.leases, []
+        lanes.release(leases, using=self.using)
+
+    # Deletes that are said once more.
+
+    def _tombstones(self) -> list[Tombstone]:
+        return list(
+            Tombstone.objects.using(self.using).filter(
+                workspace=self.workspace.alias,
+                lane__in=[lease.number for lease in self.leases],
+            )
+        )
+
+    def _due_tombstones(self, now: int) -> set[int]:
+        return set(
+            Tombstone.objects.using(self.using)
+            .filter(workspace=self.workspace.alias, repeat_at__gt=0, repeat_at__lte=now)
+            .values_list("lane", flat=True)
+        )
+
+    def _forget_tombstones(self, now: int) -> None:
+        Tombstone.objects.using(self.using).filter(
+            workspace=self.workspace.alias, forget_at__lte=now
+        ).delete()
+
+    def _repetitions(self, tombstones: Sequence[Tombstone], gate: breaker.Gate) -> list[Item]:
+        """Deletes to say again, unless newer messages of the person exist."""
+        items = []
+        for grave in tombstones:
+            if not 0 < grave.repeat_at <= gate.now:
+                continue
+            grave.repeat_at = 0
+            newer = OutboxMessage.objects.using(self.using).filter(
+                workspace=grave.workspace,
+                lane=grave.lane,
+                state=OutboxMessage.State.PENDING,
+                person=grave.person,
+                id__gt=grave.message_id,
+            )
+            if newer.exists():
+                settling.lay_to_rest([grave.pk], using=self.using)
+                continue
+            items.append(
+                Item(
+                    kind=grave.kind,
+                    person=grave.person,
+                    text=grave.body,
+                    rows=[],
+                    tombstone=grave.pk,
+                )
+            )
+        return items
+
+
+def _is_special(view: LaneView) -> bool:
+    """Whether a lane shall not share its batches: it is in trouble, others are not."""
+    return bool(view.failures or view.lapses)
+
+
+def _reach(lane: Lease | None, dispatch: Dispatch) -> int:
+    """Most items of a batch."""
+    if lane is None:
+        return batches.BATCH_ITEMS
+    if dispatch.is_suspect(lane):
+        return 1
+    return batches.STEPS[min(lane.lapses, len(batches.STEPS) - 1)]

@@ -1,0 +1,396 @@
+"""Send the items of a batch and judge the answer.
+
+What Customer.io said decides over each message: accepted, dead, or to be sent again. What
+it did not say, because it was out of reach, decides over none: then lanes and workspace
+wait, and no message row is touched.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from . import batches, breaker, lanes, settling
+from .batches import Item, Kind, Plan, Row
+from .conf import WorkspaceSettings
+from .exceptions import (
+    APIError,
+    AuthenticationFailed,
+    ItemError,
+    RequestRefused,
+    RetriesExhausted,
+    UnusableAnswer,
+    WrongEndpoint,
+)
+from .lanes import Lease
+from .models import OutboxMessage
+from .report import Report
+from .signals import message_dead, message_failed, message_sent
+
+if TYPE_CHECKING:
+    from django.dispatch import Signal
+
+    from .client import TrackClient
+
+logger = logging.getLogger(__name__)
+
+MAX_ATTEMPTS = 12
+"""Attempts of a message that fails alone while others are accepted, before it is dead."""
+
+RECENT = 900.0
+"""Seconds: without a success as recent as that, nothing dies of failing."""
+
+LANE_PAUSE_CAP = 900.0
+"""Seconds, the longest wait of a lane or of a message that fails alone."""
+
+RETRY_AFTER_CAP = 300.0
+"""Seconds of ``Retry-After`` that are respected."""
+
+FAILURES_BEFORE_SUSPICION = 3
+"""Failures of a lane's batches, while others are accepted, before its messages go alone."""
+
+LONE_FAILURES = 3
+"""Messages that may fail alone one after another before that looks like an outage."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Dispatch:
+    """The requests of one turn, under the leases of its lanes."""
+
+    using: str
+    workspace: WorkspaceSettings
+    client: TrackClient
+    report: Report
+    leases: Sequence[Lease]
+    gate: breaker.Gate
+    lease: float
+    """Seconds of a lease."""
+    noted: float
+    """When success was last written down, by the monotonic clock."""
+    settled: set[int] = field(default_factory=set)
+    """Ids of rows that need no more work."""
+    troubled: bool = field(init=False)
+    """The workspace's row tells of failures that a success would end."""
+    lone_failures: int = 0
+
+    def __post_init__(self) -> None:
+        self.troubled = bool(self.gate.failures or self.gate.refusals)
+
+    @property
+    def deadline(self) -> float:
+        """Seconds for one request with its retries, well within a lease."""
+        return self.lease * 2 / 3
+
+    @property
+    def settle(self) -> float:
+        """Seconds after which no request that was under way can be applied any longer."""
+        return self.lease + self.deadline
+
+    def is_suspect(self, lease: Lease) -> bool:
+        """Whether a lane's batches failed again and again while others were accepted."""
+        return (
+            lease.failures >= FAILURES_BEFORE_SUSPICION
+            and self.gate.last_success > lease.failing_since
+        )
+
+    # What needs no request.
+
+    def settle_unsaid(self, plan: Plan) -> None:
+        """Finish the rows of which nothing is to be said."""
+        gone = [*plan.dropped, *plan.discarded, *plan.expired]
+        if plan.learned:
+            settling.learn(
+                plan.learned, using=self.using, workspace=self.workspace, leases=self.leases
+            )
+        if plan.superseded:
+            settling.lay_to_rest(plan.superseded, using=self.using)
+        if gone:
+            settling.delete([row.id for row in gone], using=self.using)
+        if plan.held:
+            settling.hold(plan.held, using=self.using)
+            logger.error(
+                "Held %d messages of workspace %r: they were queued for another SITE_ID. Resend "
+                "or discard them in the admin.",
+                len(plan.held),
+                self.workspace.alias,
+            )
+        for row, error in plan.broken:
+            self._die([row], answer=str(error), error=error)
+        self.report.dropped += len(plan.dropped)
+        self.report.discarded += len(plan.discarded)
+        self.report.expired += len(plan.expired)
+        self.report.held += len(plan.held)
+        self.settled.update(row.id for row in gone)
+        self.settled.update(row.id for row in plan.held)
+
+    # Requests.
+
+    def send(self, items: Sequence[Item]) -> bool:
+        """Send items, in one request where that is possible.
+
+        Returns:
+            False when sending has to stop for now; the reason is in the report or the leases.
+        """
+        together = [item for item in items if item.kind != Kind.ANONYMOUS_EVENT]
+        # Only version 1 of the API has anonymous events, and only one a request.
+        alone = [item for item in items if item.kind == Kind.ANONYMOUS_EVENT]
+        return all(self._send(part) for part in [together, *([item] for item in alone)] if part)
+
+    def _send(self, items: Sequence[Item]) -> bool:
+        items = self._still_ours(items)
+        if not items:
+            return True
+        if not self._count_before_lapse(items):
+            return True
+        self.report.requests += 1
+        try:
+            errors = self._request(items)
+        except RequestRefused as error:
+            return self._divide(items, error)
+        except UnusableAnswer as error:
+            if len(items) == 1:
+                return self._fail(items, error)
+            return all(self._send([item]) for item in items)
+        except AuthenticationFailed as error:
+            if self._accepts_key():
+                # Some firewall on the way dislikes a payload.
+                return self._divide(items, error)
+            return self._pause(error, seconds=breaker.KEY_PAUSE, key_hash=self.workspace.key_hash)
+        except WrongEndpoint as error:
+            return self._pause(error, seconds=breaker.SETTINGS_PAUSE)
+        except APIError as error:
+            return self._fail(items, error)
+        return self._accept(items, errors)
+
+    def _request(self, items: Sequence[Item]) -> tuple[ItemError, ...]:
+        if items[0].kind == Kind.ANONYMOUS_EVENT:
+            self.client.post_anonymous_event(items[0].text.encode(), deadline=self.deadline)
+            return ()
+        return self.client.post_batch(
+            batches.join(items), count=len(items), deadline=self.deadline
+        ).errors
+
+    def _still_ours(self, items: Sequence[Item]) -> Sequence[Item]:
+        """Leave out what another worker may be sending: a request must end within the lease."""
+        lost = {
+            lease.number
+            for lease in self.leases
+            if not lease.outlasts(self.deadline + 1)
+            and not lanes.renew(lease, using=self.using, seconds=self.lease)
+        }
+        if not lost:
+            return items
+        return [item for item in items if item.lane not in lost]
+
+    def _count_before_lapse(self, items: Sequence[Item]) -> bool:
+        """Count an attempt that may kill this worker before it is made.
+
+        Only a message alone in its batch is counted, or rolling deploys would kill the
+        innocent.
+        """
+        lease = self.leases[0]
+        if len(items) > 1 or len(self.leases) > 1 or lease.lapses < len(batches.STEPS) - 1:
+            return True
+        rows = items[0].rows
+        if any(row.attempts >= MAX_ATTEMPTS for row in rows):
+            self._die(rows, answer="Its worker vanished each time this was sent.", error=None)
+            return False
+        settling.count_attempt(
+            rows,
+            using=self.using,
+            wait=breaker.backoff(rows[0].attempts + 1 if rows else 1, cap=LANE_PAUSE_CAP),
+            answer="The worker that sent this vanished.",
+        )
+        return True
+
+    # Answers.
+
+    def _accept(self, items: Sequence[Item], errors: Sequence[ItemError]) -> bool:
+        listed = {error.index: error for error in errors}
+        done = [item for number, item in enumerate(items) if number not in listed]
+        if not done:
+            if len(items) > 1:
+                # Can all of them be wrong? One by one it costs a handful at most to know.
+                return all(self._send([item]) for item in items)
+            return self._refuse(items[0], errors[0])
+        rows = [row for item in done for row in item.rows]
+        settling.accept(
+            done,
+            using=self.using,
+            workspace=self.workspace,
+            leases=self.leases,
+            answer="207" if errors else "200",
+            settle=self.settle,
+        )
+        self.settled.update(row.id for row in rows)
+        self.report.accepted += len(rows)
+        for number, error in listed.items():
+            self._die(items[number].rows, answer=_words(error), error=None)
+            self._bury(items[number])
+        for lease in self.leases:
+            lease.failures, lease.failing_since = 0, 0
+        self.lone_failures = 0
+        self._note_success()
+        self._tell(message_sent, rows)
+        return True
+
+    def _note_success(self) -> None:
+        now = time.monotonic()
+        if self.troubled or now - self.noted > breaker.LIFE_SIGN:
+            breaker.succeeded(using=self.using, workspace=self.workspace.alias)
+            self.noted, self.troubled = now, False
+
+    def _divide(self, items: Sequence[Item], error: APIError) -> bool:
+        """Find out which items make Customer.io refuse a whole request."""
+        if len(items) == 1:
+            return self._refuse(items[0], error)
+        middle = len(items) // 2
+        return self._send(items[:middle]) and self._send(items[middle:])
+
+    def _refuse(self, item: Item, error: ItemError | APIError) -> bool:
+        """A message that was refused alone is dead, unless everything is refused."""
+        self.troubled = True
+        if not breaker.refused(using=self.using, workspace=self.workspace.alias):
+            return self._pause(
+                error if isinstance(error, APIError) else None,
+                seconds=breaker.SETTINGS_PAUSE,
+                reason="Customer.io refuses every message",
+            )
+        answer = (
+            _words(error)
+            if isinstance(error, ItemError)
+            else "; ".join(map(_words, error.errors)) or str(error)
+        )
+        self._die(item.rows, answer=answer, error=error if isinstance(error, APIError) else None)
+        self._bury(item)
+        return True
+
+    def _bury(self, item: Item) -> None:
+        if item.tombstone is not None:
+            settling.lay_to_rest([item.tombstone], using=self.using)
+
+    def _fail(self, items: Sequence[Item], error: APIError) -> bool:
+        """The request failed, which says nothing of the messages in it."""
+        if len(items) == 1 and self._fails_alone(items[0]):
+            return self._fail_alone(items[0], error)
+        logger.warning(
+            "A request with %d messages for workspace %r failed and will be repeated: %s",
+            len(items),
+            self.workspace.alias,
+            error,
+            extra={"customerio_workspace": self.workspace.alias},
+        )
+        self.troubled = True
+        wait = min(error.retry_after or 0.0, RETRY_AFTER_CAP)
+        paused = breaker.failed(
+            using=self.using,
+            workspace=self.workspace.alias,
+            reason=str(error),
+            retry_after=wait or None,
+        )
+        numbers = {item.lane for item in items}
+        for lease in self.leases:
+            if lease.number in numbers:
+                lease.failures += 1
+                lease.failing_since = lease.failing_since or self.gate.now
+                # While the whole workspace waits the lane need not, or it would be late when
+                # the outage is over.
+                backoff = breaker.backoff(lease.failures, cap=LANE_PAUSE_CAP)
+                lease.pause = 0.0 if paused else max(wait, backoff)
+        if paused:
+            self.report.outcome, self.report.reason = "paused", str(error)
+            self.report.resume_in = paused
+        return False
+
+    def _fails_alone(self, item: Item) -> bool:
+        return bool(item.rows) and (
+            item.is_suspect or (len(self.leases) == 1 and self.is_suspect(self.leases[0]))
+        )
+
+    def _fail_alone(self, item: Item, error: APIError) -> bool:
+        """Others are accepted and this one is not: it waits, and counts, by itself."""
+        self.lone_failures += 1
+        row = item.rows[0]
+        recent = self.gate.now - self.gate.last_success < RECENT * 1000
+        if recent and (row.attempts + 1 >= MAX_ATTEMPTS or row.overdue):
+            self._die(item.rows, answer=f"Failed {row.attempts + 1} times. {error}", error=error)
+            self._bury(item)
+            return True
+        wait = max(
+            min(error.retry_after or 0.0, RETRY_AFTER_CAP),
+            breaker.backoff(row.attempts + 1, cap=LANE_PAUSE_CAP),
+        )
+        settling.count_attempt(item.rows, using=self.using, wait=wait, answer=str(error))
+        self._tell(message_failed, item.rows, error=_class(error))
+        for lease in self.leases:
+            if lease.number == row.lane:
+                lease.closed.add(row.person)
+        return self.lone_failures < LONE_FAILURES
+
+    def _accepts_key(self) -> bool:
+        """Ask whether the key is refused everywhere, or only this payload."""
+        try:
+            self.client.region()
+        except APIError:
+            return False
+        return True
+
+    def _pause(
+        self, error: APIError | None, *, seconds: float, reason: str = "", key_hash: str = ""
+    ) -> bool:
+        """Only a person can mend this: stop for a while, and say so loudly."""
+        reason = f"{reason}. {error}" if reason and error else reason or str(error)
+        breaker.pause(
+            using=self.using,
+            workspace=self.workspace.alias,
+            reason=reason,
+            seconds=seconds,
+            key_hash=key_hash,
+        )
+        logger.error(
+            "Workspace %r is paused for %d s, its messages wait: %s",
+            self.workspace.alias,
+            seconds,
+            reason,
+            extra={"customerio_workspace": self.workspace.alias},
+        )
+        self.report.outcome, self.report.reason = "paused", reason
+        self.report.resume_in = seconds
+        return False
+
+    def _die(self, rows: Sequence[Row], *, answer: str, error: Exception | None) -> None:
+        if not rows:
+            return
+        settling.die(rows, using=self.using, answer=answer)
+        self.settled.update(row.id for row in rows)
+        self.report.dead += len(rows)
+        self._tell(message_dead, rows, error=_class(error) if error else "refused")
+
+    def _tell(self, signal: Signal, rows: Iterable[Row], **more: str) -> None:
+        """Send a signal for each message, if anybody listens."""
+        if not signal.receivers:
+            return
+        for row in rows:
+            signal.send_robust(
+                OutboxMessage,
+                ulid=row.ulid,
+                message_id=row.id,
+                kind=row.kind,
+                workspace=self.workspace.alias,
+                using=self.using,
+                **more,
+            )
+
+
+def _class(error: Exception) -> str:
+    last = error.last if isinstance(error, RetriesExhausted) else error
+    return type(last).__name__
+
+
+def _words(error: ItemError) -> str:
+    """What Customer.io says about an item, as one line."""
+    parts = [part for part in (error.reason, error.field, error.message) if part]
+    return ": ".join(parts)[:500] or "refused without a reason"

@@ -1,0 +1,134 @@
+"""What the commands share: which databases and workspaces, words for ages, progress."""
+
+from __future__ import annotations
+
+import sys
+import time
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management.base import CommandError, OutputWrapper
+
+from django_customerio.conf import get_settings
+from django_customerio.delivery import outbox_aliases
+
+WRONG_SETTINGS = 2
+"""Exit code of a command that the settings keep from working."""
+
+
+def add_workspace(parser: ArgumentParser) -> None:
+    """Add ``--workspace``."""
+    parser.add_argument("--workspace", metavar="W", help="Only this workspace; default: all.")
+
+
+def add_database(parser: ArgumentParser) -> None:
+    """Add ``--database``."""
+    parser.add_argument(
+        "--database", metavar="ALIAS", help="Only this database; default: all with an outbox."
+    )
+
+
+def add_yes(parser: ArgumentParser) -> None:
+    """Add ``--yes`` and ``--dry-run``."""
+    parser.add_argument("--dry-run", action="store_true", help="Only say what would be done.")
+    parser.add_argument("--yes", action="store_true", help="Do not ask.")
+
+
+def workspaces(chosen: str | None) -> list[str]:
+    """List the workspaces, or the chosen one.
+
+    Raises:
+        CommandError: the settings are wrong (exit code 2), or do not know the workspace.
+    """
+    try:
+        known = list(get_settings().workspaces)
+    except ImproperlyConfigured as error:
+        raise CommandError(str(error), returncode=WRONG_SETTINGS) from None
+    if chosen is None:
+        return known
+    if chosen not in known:
+        raise CommandError(
+            f"There is no workspace {chosen!r}: CUSTOMERIO has {', '.join(known)}.",
+            returncode=WRONG_SETTINGS,
+        )
+    return [chosen]
+
+
+def databases(chosen: str | None) -> list[str]:
+    """List the databases with an outbox, or the chosen one.
+
+    Raises:
+        CommandError: the database has no outbox (exit code 2).
+    """
+    known = list(outbox_aliases())
+    if chosen is None:
+        return known
+    if chosen not in known:
+        raise CommandError(
+            f"The database {chosen!r} has no outbox: {', '.join(known) or 'none'} has.",
+            returncode=WRONG_SETTINGS,
+        )
+    return [chosen]
+
+
+def duration(seconds: float) -> str:
+    """Say a duration for a terminal: "3 h 20 min"."""
+    seconds = max(0.0, seconds)
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes, hours, days = seconds / 60, seconds / 3600, seconds / 86400
+    if minutes < 60:
+        return f"{minutes:.0f} min"
+    if hours < 48:
+        return f"{int(hours)} h {int(minutes) % 60} min"
+    return f"{days:.0f} days"
+
+
+def plural(count: int, noun: str = "message") -> str:
+    """Say how many."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+class Progress:
+    """One line that is rewritten where a person watches, a line now and then elsewhere."""
+
+    def __init__(self, out: OutputWrapper, *, verbosity: int, every: float = 5.0) -> None:
+        self._out = out
+        self._watched = out.isatty()
+        self._quiet = verbosity < 1
+        self._every = 0.1 if self._watched else every
+        self._next = 0.0 if self._watched else time.monotonic() + every
+        self._width = 0
+
+    def say(self, line: str) -> None:
+        """Show how far the work is; most calls show nothing, to save time."""
+        now = time.monotonic()
+        if self._quiet or now < self._next:
+            return
+        self._next = now + self._every
+        if self._watched:
+            self._out.write("\r" + line.ljust(self._width), ending="")
+            self._width = len(line)
+        else:
+            self._out.write(line)
+        self._out.flush()
+
+    def clear(self) -> None:
+        """Take the rewritten line away, before something else is printed."""
+        if self._width:
+            self._out.write("\r" + " " * self._width + "\r", ending="")
+            self._width = 0
+
+
+def confirm(out: OutputWrapper, question: str, options: dict[str, Any]) -> bool:
+    """Ask where a person watches; without one, ``--yes`` is needed."""
+    if options["yes"]:
+        return True
+    if not (out.isatty() and _stdin_is_a_person()):
+        raise CommandError("Nobody is here to ask: say --yes to do it, --dry-run to look.")
+    return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+
+
+def _stdin_is_a_person() -> bool:
+    return sys.stdin is not None and sys.stdin.isatty()

@@ -1,0 +1,31 @@
+"""Sends in the thread that committed, before it goes on. For scripts and development."""
+
+from __future__ import annotations
+
+import threading
+
+from django_customerio import delivery
+from django_customerio.conf import get_settings
+
+from .base import Sender
+
+
+class ImmediateSender(Sender):
+    """Drains right after the commit; the caller waits for Customer.io."""
+
+    def __init__(self) -> None:
+        self._busy = threading.local()
+
+    def wake(self, using: str, *, sweep: bool = False) -> None:
+        """Drain the database now."""
+        if getattr(self._busy, "draining", False):
+            # A receiver of our own signals that saves something: it is drained by the loop
+            # that is already running.
+            return
+        self._busy.draining = True
+        try:
+            for workspace in get_settings().workspaces:
+                # Nobody looks later, so each look is one at everything.
+                delivery.drain(using=using, workspace=workspace, sweep=True)
+        finally:
+            self._busy.draining = False

@@ -1,0 +1,236 @@
+"""What code says about people."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Literal
+
+import pytest
+from asgiref.sync import async_to_sync
+from django.core.exceptions import ImproperlyConfigured
+from django.utils.functional import SimpleLazyObject
+
+import django_customerio as cio
+from django_customerio.exceptions import InvalidMessage, NotMapped
+from django_customerio.models import OutboxMessage, SentMessage
+from django_customerio.testing import capture
+
+from .shop.models import Customer, Lead, Plan, Reader
+
+
+class PlanBought(cio.Event):
+    """A typed event."""
+
+    plan: Literal["free", "pro"]
+    amount: Decimal
+
+
+@pytest.fixture
+def said(db):
+    with capture() as captured:
+        yield captured
+
+
+def test_every_verb_renders_its_message(said):
+    """With the identifiers of the person and the documented JSON."""
+    cio.identify("42", {"plan": "pro"}, timestamp=1_700_000_000)
+    cio.track("42", "bought", {"n": 1}, timestamp=1_700_000_000.9)
+    cio.page("42", "https://example.com/p", {"referrer": "x"})
+    cio.screen("42", "Home")
+    cio.add_device("42", "token", "ios", last_used=1_700_000_000, attributes={"app_version": 2})
+    cio.delete_device("42", "token")
+    cio.relate("42", "acme", attributes={"role": "admin"})
+    cio.unrelate("42", "acme", object_type_id=2)
+    cio.merge("42", {"email": "b@example.com"})
+    cio.suppress("42")
+    cio.unsuppress("42")
+    cio.delete("42")
+    assert [each.kind for each in said] == [
+        "identify", "event", "page", "screen", "add_device", "delete_device",
+        "add_relationships", "delete_relationships", "merge", "suppress", "unsuppress", "delete",
+    ]  # fmt: skip
+    identify, event, page, *_ = said
+    assert identify.json == {
+        "type": "person",
+        "action": "identify",
+        "identifiers": {"id": "42"},
+        "attributes": {"plan": "pro"},
+        "timestamp": 1_700_000_000,
+    }
+    assert event.json["timestamp"] == 1_700_000_000
+    assert page.json["name"] == "https://example.com/p"
+    assert said.of_kind("add_device")[0].json["device"]["attributes"] == {"app_version": "2"}
+    [relation] = said.of_kind("delete_relationships")[0].json["cio_relationships"]
+    assert relation == {"identifiers": {"object_type_id": "2", "object_id": "acme"}}
+
+
+@pytest.mark.parametrize(
+    ("person", "identifiers"),
+    [
+        ("42", {"id": "42"}),
+        (42, {"id": "42"}),
+        (uuid.UUID(int=5), {"id": str(uuid.UUID(int=5))}),
+        ({"email": "A@example.com"}, {"email": "A@example.com"}),
+        ({"phone": "+4930123"}, {"phone": "+4930123"}),
+        ({"cio_id": "cio_03000001"}, {"cio_id": "03000001"}),
+        ({"anonymous_id": "visitor"}, {"anonymous_id": "visitor"}),
+    ],
+)
+def test_a_person_is_named_in_every_documented_way(said, person, identifiers):
+    """A plain id, or a mapping with one identifier."""
+    cio.track(person, "looked")
+    [event] = said
+    assert event.person == identifiers
+
+
+def test_a_visitor_can_look_at_pages(said):
+    """By the anonymous events of version 1."""
+    cio.page({"anonymous_id": "visitor"}, "/p")
+    [page] = said
+    assert page.json["type"] == "page"
+
+
+def test_an_instance_is_named_by_its_map(said):
+    """With the reference that ``when`` needs; a lazy user is seen through."""
+    ada = Customer.objects.create_user("ada", "ada@example.com", "pw")
+    said.clear()
+    lazy = SimpleLazyObject(lambda: ada)
+    cio.track(lazy, "bought")
+    ada.customerio.track("bought")
+    assert [each.person for each in said] == [{"id": str(ada.uuid)}] * 2
+
+
+def test_identify_without_attributes_is_a_look(said):
+    """It tells the row as it is when it is sent."""
+    ada = Customer.objects.create_user("ada", "ada@example.com", "pw")
+    Customer.objects.filter(pk=ada.pk).update(first_name="Ada")
+    said.clear()
+    cio.identify(ada)
+    said.assert_identified(ada, first_name="Ada")
+
+
+def test_identify_of_an_update_only_map_never_creates(said):
+    """With attributes too."""
+    lead = Lead.objects.create(name="L")
+    said.clear()
+    cio.identify(lead, {"score": 5})
+    assert said.identifies[0].json["attributes"] == {"score": 5, "_update": True}
+
+
+def test_there_is_nothing_to_look_at_behind_a_plain_id(said):
+    """The error says what to pass instead."""
+    with pytest.raises(NotMapped, match="pass attributes"):
+        cio.identify("42")
+
+
+def test_a_model_that_is_not_mapped_is_refused(said):
+    """By its label, with the cure."""
+    with pytest.raises(NotMapped, match=r"shop\.Plan is not mapped.*CustomerIOMixin"):
+        cio.track(Plan(name="pro"), "bought")
+
+
+def test_an_instance_without_an_id_is_nobody_yet(said):
+    """An unsaved row, or an empty e-mail address."""
+    with pytest.raises(NotMapped, match="save it first"):
+        cio.track(Reader(), "bought")
+
+
+def test_typed_events_bring_their_data(said):
+    """Name and data come from the class."""
+    cio.track("42", PlanBought(plan="pro", amount=Decimal("9.50")))
+    said.assert_tracked("plan_bought", "42", plan="pro", amount=9.5)
+    with pytest.raises(InvalidMessage, match="PlanBought"):
+        cio.track("42", PlanBought(plan="pro", amount=Decimal("9")), {"more": 1})
+
+
+def test_an_unknown_workspace_is_refused(said):
+    """By its name, with those that exist."""
+    with pytest.raises(ImproperlyConfigured, match=r"brand_x.*default"):
+        cio.track("42", "bought", workspace="brand_x")
+
+
+def test_another_workspace(site, settings):
+    """A message goes to the workspace it names."""
+    settings.CUSTOMERIO = {
+        "SENDER": "command",
+        "WORKSPACES": {
+            "default": {"SITE_ID": "A", "API_KEY": "K", "TRACK_URL": site.url},
+            "brand_b": {"SITE_ID": "B", "API_KEY": "K", "TRACK_URL": site.url},
+        },
+    }
+    cio.track("42", "bought", workspace="brand_b")
+    from django_customerio.delivery import drain_everything
+
+    reports = drain_everything(using="default")
+    assert reports["default", "default"].accepted == 0
+    assert reports["default", "brand_b"].accepted == 1
+
+
+@pytest.mark.django_db(transaction=True, databases=["default", "other"])
+def test_using_names_the_transaction_it_joins(site):
+    """A plain id has no database of its own."""
+    cio.track("42", "bought", using="other")
+    assert OutboxMessage.objects.using("other").count() == 1
+
+
+def test_a_moment_can_be_a_datetime(said):
+    """Or seconds; milliseconds are refused."""
+    cio.track("42", "bought", timestamp=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
+    assert said.events[0].json["timestamp"] == 1_767_323_045
+    with pytest.raises(InvalidMessage, match="timestamp"):
+        cio.track("42", "bought", timestamp=1_561_231_234_000)
+
+
+def test_erase_forgets_here_and_there(site, drain):
+    """Queued messages, ledger and fingerprint go; the person is suppressed over there."""
+    ada = Customer.objects.create_user("ada", "ada@example.com", "pw")
+    ada.customerio.track("bought")
+    drain()
+    ada.customerio.track("queued")
+    cio.track("other", "stays")
+    ada.customerio.erase()
+    assert list(OutboxMessage.objects.order_by("id").values_list("kind", flat=True)) == [
+        "event",
+        "suppress",
+    ]
+    assert not SentMessage.objects.filter(person=f"id:{ada.uuid}").exists()
+    drain()
+    assert site.people == {"id:other": {}}
+
+
+def test_erase_in_a_test_run_is_captured(said):
+    """As a suppression."""
+    cio.erase("42")
+    assert said.deletes[0].kind == "suppress"
+
+
+def test_the_accessor_knows_every_verb(said):
+    """On an instance."""
+    ada = Customer.objects.create_user("ada", "ada@example.com", "pw")
+    said.clear()
+    ada.customerio.identify({"plan": "pro"})
+    ada.customerio.track("bought")
+    ada.customerio.page("/p")
+    ada.customerio.screen("Home")
+    ada.customerio.suppress()
+    ada.customerio.unsuppress()
+    ada.customerio.delete()
+    ada.customerio.erase()
+    assert [each.kind for each in said] == [
+        "identify", "event", "page", "screen", "suppress", "unsuppress", "delete", "suppress",
+    ]  # fmt: skip
+
+
+@pytest.mark.django_db(transaction=True)
+def test_async_code_has_its_own_verbs(site):
+    """They queue in a thread."""
+
+    async def say():
+        await cio.atrack("42", "bought")
+        await cio.aidentify("42", {"plan": "pro"})
+
+    async_to_sync(say)()
+    kinds = list(OutboxMessage.objects.order_by("id").values_list("kind", flat=True))
+    assert kinds == ["event", "identify"]
