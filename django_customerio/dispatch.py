@@ -277,9 +277,9 @@ class Dispatch:
         if len(items) == 1 and self._fails_alone(items[0]):
             return self._fail_alone(items[0], error)
         logger.warning(
-            "A request with %d messages for workspace %r failed and will be repeated: %s",
-            len(items),
+            "A request for workspace %r failed; its %d message(s) will be sent again: %s",
             self.workspace.alias,
+            len(items),
             error,
             extra={"customerio_workspace": self.workspace.alias},
         )

@@ -7,8 +7,10 @@ worker: what a worker sent in the meantime is gone, and what it may be sending i
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from django.db import transaction
+from django.db.models import F, QuerySet
 
 from . import senders
 from .conf import get_settings
@@ -28,15 +30,9 @@ def resend(ids: Iterable[int], *, using: str) -> list[int]:
     settings = get_settings()
     with transaction.atomic(using=using):
         for chunk in _chunks(ids):
-            rows = (
-                OutboxMessage.objects.using(using)
-                .filter(pk__in=chunk, state__in=[State.DEAD, State.HELD])
-                .select_for_update()
-                .order_by("pk")
-                .values_list("pk", "workspace")
-            )
+            stuck = {"pk__in": chunk, "state__in": [State.DEAD, State.HELD]}
             found: dict[str, list[int]] = {}
-            for pk, workspace in rows:
+            for pk, workspace in _locked(using, **stuck).values_list("pk", "workspace"):
                 found.setdefault(workspace, []).append(pk)
             for workspace, pks in found.items():
                 if workspace not in settings.workspaces:
@@ -66,16 +62,20 @@ def discard(ids: Iterable[int], *, using: str) -> list[int]:
     done: list[int] = []
     with transaction.atomic(using=using):
         for chunk in _chunks(ids):
-            there = list(
-                OutboxMessage.objects.using(using)
-                .filter(pk__in=chunk)
-                .select_for_update()
-                .order_by("pk")
-                .values_list("pk", flat=True)
-            )
+            there = list(_locked(using, pk__in=chunk).values_list("pk", flat=True))
             OutboxMessage.objects.using(using).filter(pk__in=there).delete()
             done += there
     return done
+
+
+def _locked(using: str, **filters: Any) -> QuerySet[OutboxMessage]:
+    """Rows that nobody else changes before this transaction ends.
+
+    Locked by writing, for SQLite has no other way, and refuses to write once it has read.
+    """
+    rows = OutboxMessage.objects.using(using).filter(**filters).order_by("pk")
+    rows.update(state=F("state"))
+    return rows
 
 
 def _chunks(ids: Iterable[int]) -> Iterable[list[int]]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from django.db import connections
+from django.db.backends.postgresql.operations import DatabaseOperations
 
 from django_customerio import delivery
 from django_customerio.delivery import Report
@@ -84,9 +84,13 @@ def wait() -> Callable[[], None]:
     return run
 
 
-@pytest.fixture
-def second_connection(transactional_db: None) -> Iterator[Any]:
-    """Another connection to the default database, as another process has."""
-    connection = connections["default"].copy()
-    yield connection
-    connection.close()
+@pytest.fixture(scope="session", autouse=True)
+def _flush_by_delete() -> None:
+    """Empty tables by DELETE on PostgreSQL: TRUNCATE of so many takes a third of a second."""
+
+    def sql_flush(
+        self: Any, style: Any, tables: Any, *, reset_sequences: bool = False, **options: Any
+    ) -> list[str]:
+        return [f"DELETE FROM {self.quote_name(table)};" for table in tables]
+
+    DatabaseOperations.sql_flush = sql_flush

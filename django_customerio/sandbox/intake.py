@@ -13,7 +13,7 @@ from .conf import get_sandbox_settings
 from .gate import now_ms
 from .models import Activity, Device, Person, Relationship, Suppression
 from .operations import Operation, assign, attribute_keys, keys_of, object_key
-from .people import People
+from .people import People, insert
 from .rules import ATTRIBUTES, Key, key_of
 
 DAY = 24 * 60 * 60 * 1000
@@ -110,7 +110,7 @@ class Intake:
     def finish(self) -> None:
         """Writes people first, then the log that refers to them."""
         self.people.write()
-        Activity.objects.using(self.using).bulk_create(self.log)
+        insert(self.log, self.using)
         self.log = []
 
     # What each action does.

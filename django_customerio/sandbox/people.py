@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from django.db import connections
-from django.db.models import Q
+from django.db.models import AutoField, Model, Q
 
 from .models import Activity, Device, Person, Relationship, Suppression, encode
 from .rules import Key
 
 _COLUMNS = {"id": "identifier", "email": "email", "phone": "phone", "cio_id": "cio_id"}
+_FIXED = frozenset({"cio_id", "first_seen"})
 _CHUNK = 500  # well below SQLite's limit of variables
 
 
@@ -95,7 +97,7 @@ class People:
 
     def write_fresh(self) -> None:
         """Inserts who is new, so that devices and activity can refer to them."""
-        Person.objects.using(self.using).bulk_create(self._fresh.values())
+        insert(self._fresh.values(), self.using)
         self._fresh = {}
 
     def write(self) -> None:
@@ -124,38 +126,37 @@ class People:
         # One prepared statement for all: bulk_update() builds a CASE per row and column.
         connection = connections[self.using]
         quote = connection.ops.quote_name
-        names = (
-            "state",
-            "identifier",
-            "email",
-            "phone",
-            "anonymous_id",
-            "anonymous_since",
-            "attributes",
-            "times",
-            "last_seen",
-        )
+        names = [f.attname for f in Person._meta.concrete_fields if f.attname not in _FIXED]
         assignments = ", ".join(f"{quote(name)} = %s" for name in names)
         sql = (
             f"UPDATE {quote(Person._meta.db_table)} SET {assignments} "  # noqa: S608
             f"WHERE {quote('cio_id')} = %s"
         )
         with connection.cursor() as cursor:
-            cursor.executemany(
-                sql,
-                [
-                    (
-                        p.state,
-                        p.identifier,
-                        p.email,
-                        p.phone,
-                        p.anonymous_id,
-                        p.anonymous_since,
-                        encode(p.attributes),
-                        encode(p.times),
-                        p.last_seen,
-                        p.cio_id,
-                    )
-                    for p in people
-                ],
-            )
+            cursor.executemany(sql, [_row(person, [*names, "cio_id"]) for person in people])
+
+
+def insert(rows: Iterable[Model], using: str) -> None:
+    """Inserts rows of one model, whose fields are numbers, text and JSON.
+
+    One prepared statement for all is twice as fast as ``bulk_create()``, which looks at
+    every value for an expression.
+    """
+    found = list(rows)
+    if not found:
+        return
+    connection = connections[using]
+    quote = connection.ops.quote_name
+    meta = found[0]._meta
+    names = [f.attname for f in meta.concrete_fields if not isinstance(f, AutoField)]
+    sql = (
+        f"INSERT INTO {quote(meta.db_table)} ({', '.join(map(quote, names))}) "  # noqa: S608
+        f"VALUES ({', '.join(['%s'] * len(names))})"
+    )
+    with connection.cursor() as cursor:
+        cursor.executemany(sql, [_row(row, names) for row in found])
+
+
+def _row(row: Model, names: list[str]) -> list[Any]:
+    values = row.__dict__
+    return [encode(v) if isinstance(v := values[name], dict) else v for name in names]

@@ -25,7 +25,8 @@ from django.core.servers.basehttp import ThreadedWSGIServer, WSGIRequestHandler
 def settings_for(database: str, site_id: str, api_key: str) -> dict[str, Any]:
     """Settings of a project that is nothing but the sandbox."""
     return {
-        "DEBUG": True,
+        # Not for development: with DEBUG each statement would be kept, and timed.
+        "DEBUG": False,
         "SECRET_KEY": secrets.token_urlsafe(32),
         "ALLOWED_HOSTS": ["localhost", "127.0.0.1", "[::1]"],
         "ROOT_URLCONF": "django_customerio.sandbox.root_urls",
@@ -56,11 +57,14 @@ def settings_for(database: str, site_id: str, api_key: str) -> dict[str, Any]:
         "TIME_ZONE": "UTC",
         # A page shown on localhost beside the site's own must not take its cookie for ours.
         "CSRF_COOKIE_NAME": "sandbox_csrftoken",
-        "CUSTOMERIO_SANDBOX": {"SITE_ID": site_id, "API_KEY": api_key},
+        "CUSTOMERIO_SANDBOX": {"SITE_ID": site_id, "API_KEY": api_key, "ALLOW": True},
+        # Accidents are told; refusals and faults have their pages.
         "LOGGING": {
             "version": 1,
             "disable_existing_loggers": False,
-            "loggers": {"django.server": {"level": "ERROR"}, "django.request": {"level": "ERROR"}},
+            "handlers": {"stderr": {"class": "logging.StreamHandler", "level": "ERROR"}},
+            "root": {"handlers": ["stderr"]},
+            "loggers": {"django.server": {"handlers": [], "level": "CRITICAL"}},
         },
     }
 
