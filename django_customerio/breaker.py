@@ -20,8 +20,8 @@ from .models import WorkspaceStatus
 FAILURES_BEFORE_PAUSE = 3
 """Requests in a row, over all workers, that fail before the workspace pauses."""
 
-PAUSE_CAP = 60.0
-"""Seconds. One request a minute hurts nobody, and the backlog waits no longer than that."""
+PAUSE_CAP = 30.0
+"""Seconds. Two requests a minute hurt nobody, and the backlog waits no longer than that."""
 
 KEY_PAUSE = 300.0
 """Seconds after Customer.io refused the key."""
