@@ -46,6 +46,10 @@ RECENT = 900.0
 LANE_PAUSE_CAP = 900.0
 """Seconds, the longest wait of a lane or of a message that fails alone."""
 
+SECOND = 1.0
+"""The grain of Customer.io's timestamps: what is read after a failed request must bear a
+later one, or the failed one could still undo it."""
+
 RETRY_AFTER_CAP = 300.0
 """Seconds of ``Retry-After`` that are respected."""
 
@@ -299,7 +303,7 @@ class Dispatch:
                 # While the whole workspace waits the lane need not, or it would be late when
                 # the outage is over.
                 backoff = breaker.backoff(lease.failures, cap=LANE_PAUSE_CAP)
-                lease.pause = 0.0 if paused else max(wait, backoff)
+                lease.pause = 0.0 if paused else max(SECOND, wait, backoff)
         if paused:
             self.report.outcome, self.report.reason = "paused", str(error)
             self.report.resume_in = paused

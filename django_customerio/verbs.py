@@ -2,16 +2,21 @@
 
 ``person`` is an instance of a mapped model, a plain id, or a mapping with exactly one of
 ``id``, ``email``, ``phone``, ``cio_id`` and ``anonymous_id``. Everything is queued in the
-caller's transaction and sent after its commit. All take by keyword:
+caller's transaction and sent after its commit. By keyword, all take
 
 ``workspace`` (str)
     Alias of the workspace; that of the person's map by default.
 ``using`` (str)
     Alias of the database whose transaction it joins; where the person is written by default.
+
+and those to which it means something
+
 ``timestamp`` (int, float or datetime)
-    When it happened, Unix seconds or a datetime; now by default.
+    When it happened, Unix seconds or a datetime; now by default. Customer.io knows it of
+    ``identify`` and of what happened; of a device it is ``last_used``.
 ``expires`` (datetime or timedelta)
-    After which it is not worth sending any more; never by default.
+    After which it is not worth sending any more; never by default. What takes somebody away
+    (``delete``, ``suppress``, ``erase``), or lets them back, is owed for ever.
 
 Errors: ``NotMapped`` for something that is no person, ``InvalidMessage`` for what
 Customer.io would refuse. Then nothing was queued.
@@ -21,7 +26,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from asgiref.sync import sync_to_async
@@ -30,6 +35,7 @@ from django.db import transaction
 from . import fingerprints, queue
 from .events import Event as TypedEvent
 from .exceptions import InvalidMessage, NotMapped
+from .limits import MAX_NAME_BYTES
 from .messages import (
     AddDevice,
     AddRelationships,
@@ -50,7 +56,7 @@ from .messages import (
 )
 from .models import OutboxMessage, SentMessage
 from .testmode import is_quiet
-from .whom import Moment, Person, find, seconds
+from .whom import Moment, Person, Whom, find, seconds
 
 
 def identify(
@@ -115,19 +121,7 @@ def track(
     else:
         name = event
     whom = find(person, workspace=workspace, using=using)
-    message: Message
-    if whom.person.type == "anonymous_id":
-        message = AnonymousEvent(
-            anonymous_id=whom.person.value,
-            name=name,
-            data=data or {},
-            timestamp=seconds(timestamp),
-        )
-    else:
-        message = Event(
-            person=whom.person, name=name, data=data or {}, timestamp=seconds(timestamp)
-        )
-    whom.put(message, expires=expires)
+    _tell("event", whom, name, data, timestamp, expires)
 
 
 def page(
@@ -140,21 +134,16 @@ def page(
     using: str | None = None,
     expires: datetime | timedelta | None = None,
 ) -> None:
-    """Tell of a page that was seen."""
+    """Tell of a page that was seen.
+
+    An address longer than a name may be (100 bytes) is cut there, and stands whole in
+    ``data["url"]``: how long it is was the visitor's doing, and no reason to fail.
+    """
     whom = find(person, workspace=workspace, using=using)
-    moment = seconds(timestamp)
-    message: Message
-    if whom.person.type == "anonymous_id":
-        message = AnonymousEvent(
-            anonymous_id=whom.person.value,
-            name=url,
-            data=data or {},
-            timestamp=moment,
-            type="page",
-        )
-    else:
-        message = Page(person=whom.person, name=url, data=data or {}, timestamp=moment)
-    whom.put(message, expires=expires)
+    name = url.encode(errors="replace")[:MAX_NAME_BYTES].decode(errors="ignore")
+    if name != url:
+        data = {"url": url, **(data or {})}
+    _tell("page", whom, name, data, timestamp, expires)
 
 
 def screen(
@@ -169,7 +158,26 @@ def screen(
 ) -> None:
     """Tell of a screen of an app that was seen."""
     whom = find(person, workspace=workspace, using=using)
-    message = Screen(person=whom.person, name=name, data=data or {}, timestamp=seconds(timestamp))
+    _tell("screen", whom, name, data, timestamp, expires)
+
+
+def _tell(
+    kind: Literal["event", "page", "screen"],
+    whom: Whom,
+    name: str,
+    data: Mapping[str, Any] | None,
+    timestamp: Moment | None,
+    expires: datetime | timedelta | None,
+) -> None:
+    at = seconds(timestamp)
+    message: Message
+    if whom.person.type == "anonymous_id":
+        message = AnonymousEvent(
+            anonymous_id=whom.person.value, name=name, data=data or {}, timestamp=at, type=kind
+        )
+    else:
+        made = {"event": Event, "page": Page, "screen": Screen}[kind]
+        message = made(person=whom.person, name=name, data=data or {}, timestamp=at)
     whom.put(message, expires=expires)
 
 
@@ -195,7 +203,8 @@ def erase(person: Person, *, workspace: str | None = None, using: str | None = N
     """Forget somebody: whatever is queued or kept of them here, and all of them over there.
 
     Cancels their messages, removes them from the ledger and suppresses them, in one
-    transaction. The row of the model is the site's own to delete.
+    transaction. The row of the model is the site's own to delete. It knows them by the one
+    identifier, workspace and database: say it again for each other that they were told by.
     """
     whom = find(person, workspace=workspace, using=using)
     key = whom.person.key
@@ -217,11 +226,12 @@ def merge(
     *,
     workspace: str | None = None,
     using: str | None = None,
+    expires: datetime | timedelta | None = None,
 ) -> None:
     """Fold ``secondary`` into ``primary``, who must exist over there. It cannot be undone."""
     whom = find(primary, workspace=workspace, using=using)
     other = find(secondary, workspace=whom.workspace, using=whom.using)
-    whom.put(Merge(primary=whom.person, secondary=other.person))
+    whom.put(Merge(primary=whom.person, secondary=other.person), expires=expires)
 
 
 def add_device(
@@ -253,10 +263,11 @@ def delete_device(
     *,
     workspace: str | None = None,
     using: str | None = None,
+    expires: datetime | timedelta | None = None,
 ) -> None:
     """Remove a device."""
     whom = find(person, workspace=workspace, using=using)
-    whom.put(DeleteDevice(person=whom.person, token=token))
+    whom.put(DeleteDevice(person=whom.person, token=token), expires=expires)
 
 
 def relate(

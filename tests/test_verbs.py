@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import uuid
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Literal
 
 import pytest
 from asgiref.sync import async_to_sync
+from django.contrib.auth.models import AnonymousUser
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.functional import SimpleLazyObject
 
@@ -85,11 +86,23 @@ def test_a_person_is_named_in_every_documented_way(said, person, identifiers):
     assert event.person == identifiers
 
 
-def test_a_visitor_can_look_at_pages(said):
+def test_a_visitor_can_look_at_pages_and_screens(said):
     """By the anonymous events of version 1."""
     cio.page({"anonymous_id": "visitor"}, "/p")
-    [page] = said
+    cio.screen({"anonymous_id": "visitor"}, "Home")
+    page, screen = said
     assert page.json["type"] == "page"
+    assert screen.json["type"] == "screen"
+
+
+def test_a_long_address_is_cut_and_kept_whole_in_the_data(said):
+    """At 100 bytes, and at a character's end."""
+    short, long = "/" + "x" * 99, "/ü" * 60
+    cio.page("42", short)
+    cio.page("42", long, {"title": "T"})
+    cio.page("42", long, {"url": "mine"})
+    assert [each.name for each in said] == [short, "/ü" * 33 + "/", "/ü" * 33 + "/"]
+    assert [each.data for each in said] == [{}, {"url": long, "title": "T"}, {"url": "mine"}]
 
 
 def test_an_instance_is_named_by_its_map(said):
@@ -129,6 +142,18 @@ def test_a_model_that_is_not_mapped_is_refused(said):
     """By its label, with the cure."""
     with pytest.raises(NotMapped, match=r"shop\.Plan is not mapped.*CustomerIOMixin"):
         cio.track(Plan(name="pro"), "bought")
+
+
+def test_a_model_is_no_person(said):
+    """The text asks for an instance."""
+    with pytest.raises(NotMapped, match="Customer is a model: pass an instance"):
+        cio.track(Customer, "bought")
+
+
+def test_nobody_who_is_logged_in_is_named(said):
+    """``request.user`` is lazy; the text says what it holds."""
+    with pytest.raises(InvalidMessage, match='not a "AnonymousUser"'):
+        cio.track(SimpleLazyObject(AnonymousUser), "bought")
 
 
 def test_an_instance_without_an_id_is_nobody_yet(said):
@@ -181,6 +206,31 @@ def test_a_moment_can_be_a_datetime(said):
     assert said.events[0].json["timestamp"] == 1_767_323_045
     with pytest.raises(InvalidMessage, match="timestamp"):
         cio.track("42", "bought", timestamp=1_561_231_234_000)
+
+
+@pytest.mark.parametrize("use_tz", [True, False])
+def test_expiry_is_a_moment_in_any_time_zone(site, settings, use_tz):
+    """A datetime without time zone is one of the project's, as everywhere."""
+    settings.TIME_ZONE = "Asia/Tokyo"
+    settings.USE_TZ = use_tz
+    for expires in (
+        datetime(2030, 1, 1, 3, tzinfo=UTC),
+        datetime(2030, 1, 1, 12),
+        timedelta(days=9999),
+    ):
+        cio.delete_device("42", "token", expires=expires)
+        cio.merge("42", "43", expires=expires)
+    stored = OutboxMessage.objects.order_by("id").values_list("expires_at", flat=True)
+    noon = datetime(2030, 1, 1, 3, tzinfo=UTC) if use_tz else datetime(2030, 1, 1, 12)
+    assert list(stored)[:4] == [noon] * 4
+    assert stored[4] > noon
+
+
+def test_expiry_is_nothing_else(said):
+    """Seconds could be a moment or a while."""
+    with pytest.raises(InvalidMessage, match='not of the type "int"') as caught:
+        cio.track("42", "bought", expires=60)
+    assert caught.value.field == "expires"
 
 
 def test_erase_forgets_here_and_there(site, drain):
