@@ -7,7 +7,6 @@ while Django loads ``INSTALLED_APPS``, before there can be models.
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -88,6 +87,8 @@ def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
     if name == "__version__":
+        from importlib.metadata import version  # it takes longer than all else here
+
         return version("django-customerio")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

@@ -10,24 +10,19 @@ from __future__ import annotations
 import json
 import logging
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
-from functools import lru_cache
-from typing import Any, NamedTuple
 
-from django.db import connections
-from django.utils import timezone
+from django.db import Error as DatabaseError
 
 from . import fingerprints
-from .clock import clock_sql
 from .conf import WorkspaceSettings
 from .exceptions import InvalidMessage
-from .fingerprints import Hashes
+from .fingerprints import DOUBT, Hashes
 from .identifiers import Identifiers, lane_of
-from .lanes import Lease
 from .mapping import PersonMap, Reading, registry
 from .models import OutboxMessage, Tombstone
+from .rows import Row
 from .states import render_state
 
 logger = logging.getLogger(__name__)
@@ -41,32 +36,16 @@ STEPS = (BATCH_ITEMS, 50, 5, 1)
 """Most items of a batch, by how often the owner of its lane vanished: a payload that kills
 its worker is found in small steps."""
 
-_WRAPPER = len('{"batch":[]}')
+ROOM = BATCH_BYTES - len('{"batch":[]}')
+"""Bytes for the items of a batch."""
 
 Kind = OutboxMessage.Kind
 ALONE = frozenset({Kind.DELETE.value, Kind.SUPPRESS.value, Kind.MERGE.value})
+"""Kinds that end a person."""
+
+APART = ALONE | {Kind.UNSUPPRESS.value}
 """Kinds that never share a request with others of their person: Customer.io does not say in
 which order it works through a batch."""
-
-
-class Row(NamedTuple):
-    """A row of the outbox, as far as sending needs it."""
-
-    id: int
-    ulid: str
-    lane: int
-    person: str
-    kind: str
-    site: str
-    model: str
-    object_pk: str
-    name: str
-    attribute_names: str
-    body: str
-    attempts: int
-    expired: bool
-    overdue: bool
-    waiting: bool
 
 
 @dataclass(slots=True, kw_only=True)
@@ -117,51 +96,6 @@ class Plan:
     """Tombstones whose repetition newer rows made wrong."""
 
 
-@lru_cache(maxsize=64)
-def _select(using: str, limit: int, lanes: int) -> str:
-    connection = connections[using]
-    quote = connection.ops.quote_name
-    one = f"""
-        SELECT id, ulid, lane, person, kind, site, model, object_pk, name, attribute_names, body,
-               attempts, CASE WHEN expires_at <= %s THEN 1 ELSE 0 END,
-               CASE WHEN first_failed_at <= %s THEN 1 ELSE 0 END,
-               CASE WHEN retry_at > {clock_sql(connection)} THEN 1 ELSE 0 END
-          FROM {quote(OutboxMessage._meta.db_table)}
-         WHERE workspace = %s AND lane = %s AND state = 'pending' AND id > %s
-         ORDER BY workspace, lane, state, id LIMIT {limit:d}"""
-    if lanes == 1:
-        return one
-    # Each lane by its own walk of the index; one ORDER BY over several would sort them all.
-    return " UNION ALL ".join(f"SELECT * FROM ({one}) AS lane{n}" for n in range(lanes))
-
-
-def read(
-    leases: Sequence[Lease], *, using: str, workspace: str, limit: int, patience: float
-) -> list[Row]:
-    """Read the first rows of leased lanes, in order, in one statement.
-
-    Args:
-        limit: rows of each lane.
-        patience: seconds from its first failure after which a row is overdue.
-    """
-    adapt = connections[using].ops.adapt_datetimefield_value
-    now = timezone.now()
-    moments = [adapt(now), adapt(now - timedelta(seconds=patience))]
-    parameters: list[Any] = []
-    for lease in leases:
-        parameters += [*moments, workspace, lease.number, lease.floor]
-    with connections[using].cursor() as cursor:
-        cursor.execute(_select(using, limit, len(leases)), parameters)
-        rows = [Row._make(row) for row in cursor.fetchall()]
-    if len(leases) > 1:
-        rows.sort(key=_by_id)
-    return rows
-
-
-def _by_id(row: Row) -> int:
-    return row.id
-
-
 def plan(
     rows: Sequence[Row],
     *,
@@ -169,22 +103,28 @@ def plan(
     workspace: WorkspaceSettings,
     tombstones: Sequence[Tombstone],
     closed: set[str],
+    doubtful: Collection[int] = (),
     limit: int = BATCH_ITEMS,
+    room: int = ROOM,
 ) -> Plan:
     """Decide what becomes of each row, in order of their ids.
 
     Args:
         closed: people whose rows must wait.
+        doubtful: lanes whose last owner vanished: what they sent may have been applied.
         limit: most items of the batch.
+        room: most bytes of the batch.
     """
     made = Plan()
     shut = set(closed)
-    rows = _sort_out(rows, made, site=workspace.site, tombstones=tombstones)
-    look = _Look(rows, using=using, workspace=workspace)
-    said: dict[str, Item | None] = {}
-    """What the state of each person came to in this batch."""
+    graves = defaultdict(list)
+    for tombstone in tombstones:
+        graves[tombstone.person].append(tombstone)
+    rows = _sort_out(rows, made, site=workspace.site, graves=graves)
+    look = _Look(rows, using=using, workspace=workspace, doubtful=doubtful)
+    said: dict[str, tuple[Row, Item | None]] = {}
+    """The last identify of each person in this batch, and what it came to."""
     seen: set[str] = set()
-    room = BATCH_BYTES - _WRAPPER
     for row in rows:
         if (
             row.person in shut
@@ -192,14 +132,16 @@ def plan(
             or len(made.items) >= limit
             or (row.attempts and made.items)
             or (row.kind == Kind.MERGE and _waits_for_other(row, using, workspace.alias))
+            # What is known by then decides what it says: not until that was accepted.
+            or (row.kind == Kind.STATE and row.person in said and not _is_same(row, said))
         ):
             # Whatever follows of this person waits too: their order is kept.
             shut.add(row.person)
             made.left += 1
             continue
         if row.kind == Kind.STATE and row.person in said:
-            # The same reading answers every look at this person.
-            item = said[row.person]
+            # The same reading answers every look at this row.
+            _, item = said[row.person]
             if item is None:
                 made.dropped.append(row)
             else:
@@ -211,23 +153,32 @@ def plan(
             made.broken.append((row, error))
             continue
         if item is not None:
-            size = len(item.text.encode()) + 1
-            if (item.kind in ALONE and row.person in seen) or size > room:
+            needed = size([item])
+            if (item.kind in APART and row.person in seen) or needed > room:
                 shut.add(row.person)
                 made.left += 1
                 continue
-            room -= size
+            room -= needed
             seen.add(row.person)
-            if item.kind in ALONE:
+            if item.kind in APART:
                 shut.add(row.person)
             made.items.append(item)
+            made.superseded.update(
+                grave.pk for grave in graves.get(row.person, ()) if row.id > grave.message_id
+            )
             if row.attempts:
                 limit = 1
         else:
             made.dropped.append(row)
-        if row.kind == Kind.STATE:
-            said[row.person] = item
+        if row.kind in (Kind.STATE, Kind.IDENTIFY):
+            said[row.person] = row, item
     return made
+
+
+def _is_same(row: Row, said: Mapping[str, tuple[Row, Item | None]]) -> bool:
+    """Say whether the person's last identify in the batch was a look at the same row."""
+    last, _ = said[row.person]
+    return (last.kind, last.model, last.object_pk) == (row.kind, row.model, row.object_pk)
 
 
 def _waits_for_other(row: Row, using: str, workspace: str) -> bool:
@@ -252,39 +203,36 @@ def merged_away(row: Row) -> str:
 
 
 def _sort_out(
-    rows: Sequence[Row], made: Plan, *, site: str, tombstones: Sequence[Tombstone]
+    rows: Sequence[Row], made: Plan, *, site: str, graves: Mapping[str, Sequence[Tombstone]]
 ) -> list[Row]:
     """Take out what is not to be said at all."""
-    graves = defaultdict(list)
-    for tombstone in tombstones:
-        graves[tombstone.person].append(tombstone)
     kept = []
     for row in rows:
         if row.site != site:
             made.held.append(row)
         elif row.expired:
             made.expired.append(row)
-        elif row.person in graves and _is_older(row, graves[row.person], made):
+        elif any(
+            row.id <= grave.message_id and grave.kind != Kind.MERGE
+            for grave in graves.get(row.person, ())
+        ):
             made.discarded.append(row)
         else:
             kept.append(row)
     return kept
 
 
-def _is_older(row: Row, graves: Sequence[Tombstone], made: Plan) -> bool:
-    older = False
-    for grave in graves:
-        if row.id > grave.message_id:
-            made.superseded.add(grave.pk)
-        elif grave.kind != Kind.MERGE:
-            older = True
-    return older
-
-
 class _Look:
     """One look at the people of a batch: their rows, and what was last accepted of them."""
 
-    def __init__(self, rows: Sequence[Row], *, using: str, workspace: WorkspaceSettings) -> None:
+    def __init__(
+        self,
+        rows: Sequence[Row],
+        *,
+        using: str,
+        workspace: WorkspaceSettings,
+        doubtful: Collection[int],
+    ) -> None:
         wanted: dict[str, set[str]] = defaultdict(set)
         people = set()
         self._maps: dict[str, PersonMap | None] = {}
@@ -299,12 +247,12 @@ class _Look:
             else:
                 people.add(row.person)
             wanted[row.model].add(row.object_pk)
-        self._readings: dict[str, dict[str, Reading]] = {}
-        self._failed: dict[str, InvalidMessage] = {}
+        self._doubtful = doubtful
+        self._readings: dict[str, Mapping[str, Reading | InvalidMessage]] = {}
         for label, pks in wanted.items():
             person_map = self._maps[label]
             if person_map is not None:
-                self._readings[label] = person_map.read(pks, using=using)
+                self._readings[label] = _read_people(person_map, pks, using=using)
         self._seal = fingerprints.seal(workspace.site)
         self._known = fingerprints.load(
             people, using=using, workspace=workspace.alias, seal=self._seal
@@ -332,6 +280,8 @@ class _Look:
             # Gone: nobody can say any more whether they were excluded. Tell it only of
             # somebody Customer.io has heard of.
             return row.person not in self._known
+        if isinstance(reading, InvalidMessage):
+            raise reading
         if reading.failure is not None:
             raise reading.failure
         return reading.excluded
@@ -345,12 +295,16 @@ class _Look:
                 field="model",
             )
         reading = self._readings[row.model].get(row.object_pk)
+        if isinstance(reading, InvalidMessage):
+            raise reading
         if reading is None or reading.person.key != row.person:
             # Gone, or known by another id by now, which has its own row.
             return None
         if reading.failure is not None:
             raise reading.failure
         known = self._known.get(row.person)
+        if row.lane in self._doubtful:
+            known = {**(known or {}), DOUBT: ""}
         if reading.excluded:
             message = person_map.delete_message(reading.person) if known is not None else None
             if message is None:
@@ -377,6 +331,30 @@ class _Look:
             hashes=state.hashes,
             names=",".join(state.changed),
         )
+
+
+def _read_people(
+    person_map: PersonMap, pks: Collection[str], *, using: str
+) -> Mapping[str, Reading | InvalidMessage]:
+    """Read people; where one row cannot even be loaded, the others all the same."""
+    try:
+        return person_map.read(pks, using=using)
+    except DatabaseError:
+        raise
+    except Exception as error:
+        if len(pks) > 1:
+            read: dict[str, Reading | InvalidMessage] = {}
+            for pk in pks:
+                read.update(_read_people(person_map, {pk}, using=using))
+            return read
+        # Made anew, so that no frame, and with it no value, stays reachable from it.
+        problem = f"The row of {person_map.label} cannot be read: {type(error).__name__}."
+    return dict.fromkeys(pks, InvalidMessage(problem))
+
+
+def size(items: Sequence[Item]) -> int:
+    """Bytes of items in the body of a request."""
+    return sum(len(item.text.encode()) + 1 for item in items)
 
 
 def join(items: Sequence[Item]) -> bytes:

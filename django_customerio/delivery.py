@@ -16,15 +16,17 @@ from typing import TYPE_CHECKING
 from django.db import Error as DatabaseError
 from django.db import connections, router
 
-from . import batches, breaker, lanes, settling
-from .batches import Item, Row
+from . import batches, breaker, lanes, tombstones
+from . import rows as outbox
+from .batches import Item
 from .client import get_client
 from .conf import WorkspaceSettings, get_settings, get_workspace
 from .dispatch import Dispatch
 from .exceptions import SendingRefused
 from .lanes import LaneView, Lease
-from .models import OutboxMessage, Tombstone
+from .models import OutboxMessage
 from .report import Report
+from .rows import Row
 
 if TYPE_CHECKING:
     from .client import TrackClient
@@ -36,6 +38,9 @@ PATIENCE = 72 * 3600.0
 
 BATCHES_PER_TURN = 40
 """After so many the lane is given back, so that others have their turn."""
+
+SWEEP = 15.0
+"""Seconds of uninterrupted work after which looks begin at zero."""
 
 IDLE_PAUSE = 1.0
 """Seconds that a lane waits when all its messages have to."""
@@ -79,10 +84,10 @@ def drain(
     where = get_workspace(workspace)
     if not where.configured:
         return Report(outcome="unconfigured")
-    if connections[using].in_atomic_block:
+    if connections[using].in_atomic_block or not connections[using].get_autocommit():
         raise SendingRefused(
             f"A transaction is open on database {using!r}: sending inside it would hold its "
-            f"locks during requests. Drain after it has ended."
+            f"locks during requests. Drain after it has ended, and in autocommit mode."
         )
     ends = None if budget is None else time.monotonic() + budget
     worker = _Worker(
@@ -138,6 +143,7 @@ class _Worker:
     limit: int = batches.BATCH_ITEMS
     """Rows to read for one batch; follows the size of what is queued."""
     sweeping: bool = False
+    started: float = field(default_factory=time.monotonic)
     noted: float = 0.0
     """When success was last written down, by the monotonic clock."""
 
@@ -155,8 +161,12 @@ class _Worker:
         )
         if gate.paused_for:
             return self._end("paused", gate.reason, gate.paused_for)
-        views = lanes.look(using=self.using, workspace=self.workspace.alias, sweep=self.sweeping)
-        due = self._due_tombstones(gate.now)
+        if self.sweep and time.monotonic() - self.started >= SWEEP:
+            # Where there is no end of work, nobody would ever see what committed late.
+            self._begin_to_sweep(gate)
+        where = {"using": self.using, "workspace": self.workspace.alias}
+        views = lanes.look(**where, sweep=self.sweeping)
+        due = tombstones.due_lanes(**where, now=gate.now)
         candidates = [
             view
             for view in views
@@ -166,8 +176,7 @@ class _Worker:
         ]
         if not candidates:
             if self.sweep and not self.sweeping:
-                self.sweeping = True
-                self._forget_tombstones(gate.now)
+                self._begin_to_sweep(gate)
                 return True
             return self._nothing_to_take(views, gate)
         first = gate.failures >= breaker.FAILURES_BEFORE_PAUSE
@@ -182,6 +191,11 @@ class _Worker:
                 # Other workers were quicker at every one of them.
                 return self._end("busy", "other workers hold the lanes", IDLE_PAUSE)
             return self._send_lanes(rows, gate)
+        except BaseException:
+            # Nobody knows what became of the request under way, as if its worker had vanished.
+            for lease in self.leases:
+                lease.lapses = max(lease.lapses, 1)
+            raise
         finally:
             # They go back even when this thread is asked to end. When the database is what
             # failed, their leases lapse by themselves.
@@ -189,7 +203,12 @@ class _Worker:
                 self._release()
                 if first and self.report.requests == requests:
                     # There was nothing to try with.
-                    breaker.resume(using=self.using, workspace=self.workspace.alias)
+                    breaker.pause(**where, reason="", seconds=0)
+
+    def _begin_to_sweep(self, gate: breaker.Gate) -> None:
+        if not self.sweeping:
+            self.sweeping = True
+            tombstones.forget(using=self.using, workspace=self.workspace.alias, now=gate.now)
 
     def _end(self, outcome: str, reason: str = "", resume_in: float | None = None) -> bool:
         self.report.outcome, self.report.reason = outcome, reason
@@ -234,7 +253,7 @@ class _Worker:
         return rows
 
     def _read(self, leases: Sequence[Lease], limit: int) -> list[Row]:
-        return batches.read(
+        return outbox.read(
             leases,
             using=self.using,
             workspace=self.workspace.alias,
@@ -255,45 +274,77 @@ class _Worker:
             noted=self.noted,
         )
         lane = self.leases[0] if len(self.leases) == 1 else None
-        tombstones = self._tombstones()
+        where = {"using": self.using, "workspace": self.workspace.alias}
+        buried = tombstones.are_in(self.leases, **where)
+        again = buried
+        careful = lane is not None and dispatch.is_suspect(lane)
         cleared = 0
+        start = self._moved()
         for _ in range(BATCHES_PER_TURN):
+            limit, is_full = _reach(lane, dispatch), len(rows) >= self.limit
+            repeated = (
+                tombstones.repetitions(self.leases, **where, now=gate.now, limit=limit)
+                if again
+                else []
+            )
+            again = False
             plan = batches.plan(
                 rows,
                 using=self.using,
                 workspace=self.workspace,
-                tombstones=tombstones,
-                closed={person for lease in self.leases for person in lease.closed},
-                limit=_reach(lane, dispatch),
+                tombstones=tombstones.of(rows, self.leases, **where) if buried else [],
+                closed={person for lease in self.leases for person in lease.closed}
+                | {item.person for item in repeated},
+                doubtful={lease.number for lease in self.leases if lease.lapses},
+                limit=limit - len(repeated),
+                room=batches.ROOM - batches.size(repeated),
             )
-            before = (self.report.settled, self.report.requests)
+            before = self._moved()
             dispatch.settle_unsaid(plan)
-            items = [*self._repetitions(tombstones, gate), *plan.items]
+            items = [*repeated, *plan.items]
             going = dispatch.send(items) if items else True
+            has_more = self._close_waiting(rows) and is_full
             self._raise_floors(rows, dispatch.settled)
             self._fit_limit(plan.items)
             self.progress(self.report)
-            if before == (self.report.settled, self.report.requests):
-                # Everything here has to wait, for a moment at least.
-                for lease in self.leases:
-                    lease.pause = max(lease.pause, IDLE_PAUSE)
+            if before == self._moved() and not has_more:
                 break
             if lane is not None and lane.lapses:
                 cleared += len(plan.items)
-                if cleared >= batches.BATCH_ITEMS:
-                    lane.lapses = 0
+                step = min(lane.lapses, len(batches.STEPS) - 1) - 1
+                if cleared >= batches.STEPS[step]:
+                    # Past all that its vanished owner may have been sending.
+                    lane.lapses, cleared = step, 0
             if not going or lane is None or self.stopped():
                 break
-            if any(item.kind in batches.ALONE for item in items):
-                tombstones = self._tombstones()
+            buried = buried or any(item.kind in batches.ALONE for item in items)
             rows = self._read(self.leases, self.limit)
-            if len(rows) < self.limit // 4 and not lane.lapses:
+            if len(rows) < self.limit // 4 and not (careful or lane.lapses or has_more):
                 # Few are left: better with the few of other lanes.
                 break
-        if lane is not None and not rows:
+        if start == self._moved():
+            # Everything here has to wait, for a moment at least.
+            for lease in self.leases:
+                lease.pause = max(lease.pause, IDLE_PAUSE)
+        if lane is not None and not rows and not lane.closed:
             lane.lapses = 0
+        if lane is not None and careful:
+            # None of so many failed alone.
+            lane.failures, lane.failing_since = 0, 0
         self.noted = dispatch.noted
         return self.report.outcome != "paused"
+
+    def _moved(self) -> tuple[int, int]:
+        return self.report.settled, self.report.requests
+
+    def _close_waiting(self, rows: Sequence[Row]) -> bool:
+        """Read no more of people with a message that waits; False where none is new."""
+        found = False
+        for lease in self.leases:
+            waiting = {row.person for row in rows if row.waiting and row.lane == lease.number}
+            found = found or not waiting <= lease.closed
+            lease.closed |= waiting
+        return found
 
     def _fit_limit(self, items: Sequence[Item]) -> None:
         """Read about as many rows as fill a batch: large ones need not be read in vain."""
@@ -305,6 +356,9 @@ class _Worker:
 
     def _raise_floors(self, rows: Sequence[Row], settled: set[int]) -> None:
         for lease in self.leases:
+            if lease.closed:
+                # Some of what was passed over was not even read.
+                continue
             mine = [row.id for row in rows if row.lane == lease.number]
             left = [each for each in mine if each not in settled]
             if left:
@@ -315,56 +369,6 @@ class _Worker:
     def _release(self) -> None:
         leases, self.leases = self.leases, []
         lanes.release(leases, using=self.using)
-
-    # Deletes that are said once more.
-
-    def _tombstones(self) -> list[Tombstone]:
-        return list(
-            Tombstone.objects.using(self.using).filter(
-                workspace=self.workspace.alias,
-                lane__in=[lease.number for lease in self.leases],
-            )
-        )
-
-    def _due_tombstones(self, now: int) -> set[int]:
-        return set(
-            Tombstone.objects.using(self.using)
-            .filter(workspace=self.workspace.alias, repeat_at__gt=0, repeat_at__lte=now)
-            .values_list("lane", flat=True)
-        )
-
-    def _forget_tombstones(self, now: int) -> None:
-        Tombstone.objects.using(self.using).filter(
-            workspace=self.workspace.alias, forget_at__lte=now
-        ).delete()
-
-    def _repetitions(self, tombstones: Sequence[Tombstone], gate: breaker.Gate) -> list[Item]:
-        """Deletes to say again, unless newer messages of the person exist."""
-        items = []
-        for grave in tombstones:
-            if not 0 < grave.repeat_at <= gate.now:
-                continue
-            grave.repeat_at = 0
-            newer = OutboxMessage.objects.using(self.using).filter(
-                workspace=grave.workspace,
-                lane=grave.lane,
-                state=OutboxMessage.State.PENDING,
-                person=grave.person,
-                id__gt=grave.message_id,
-            )
-            if newer.exists():
-                settling.lay_to_rest([grave.pk], using=self.using)
-                continue
-            items.append(
-                Item(
-                    kind=grave.kind,
-                    person=grave.person,
-                    text=grave.body,
-                    rows=[],
-                    tombstone=grave.pk,
-                )
-            )
-        return items
 
 
 def _is_special(view: LaneView) -> bool:

@@ -8,31 +8,28 @@ wait, and no message row is touched.
 from __future__ import annotations
 
 import logging
+import random
 import time
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from . import batches, breaker, lanes, settling
-from .batches import Item, Kind, Plan, Row
-from .conf import WorkspaceSettings
+from . import batches, breaker, lanes, settling, tombstones
+from .batches import Item, Kind
 from .exceptions import (
     APIError,
     AuthenticationFailed,
     ItemError,
     RequestRefused,
-    RetriesExhausted,
     UnusableAnswer,
     WrongEndpoint,
 )
 from .lanes import Lease
-from .models import OutboxMessage
-from .report import Report
-from .signals import message_dead, message_failed, message_sent
+from .outcomes import Outcomes, class_of, words_of
+from .signals import message_failed, message_sent
 
 if TYPE_CHECKING:
-    from django.dispatch import Signal
-
     from .client import TrackClient
 
 logger = logging.getLogger(__name__)
@@ -61,21 +58,15 @@ LONE_FAILURES = 3
 
 
 @dataclass(slots=True, kw_only=True)
-class Dispatch:
+class Dispatch(Outcomes):
     """The requests of one turn, under the leases of its lanes."""
 
-    using: str
-    workspace: WorkspaceSettings
     client: TrackClient
-    report: Report
-    leases: Sequence[Lease]
     gate: breaker.Gate
     lease: float
     """Seconds of a lease."""
     noted: float
     """When success was last written down, by the monotonic clock."""
-    settled: set[int] = field(default_factory=set)
-    """Ids of rows that need no more work."""
     troubled: bool = field(init=False)
     """The workspace's row tells of failures that a success would end."""
     lone_failures: int = 0
@@ -100,36 +91,6 @@ class Dispatch:
             and self.gate.last_success > lease.failing_since
         )
 
-    # What needs no request.
-
-    def settle_unsaid(self, plan: Plan) -> None:
-        """Finish the rows of which nothing is to be said."""
-        gone = [*plan.dropped, *plan.discarded, *plan.expired]
-        if plan.learned:
-            settling.learn(
-                plan.learned, using=self.using, workspace=self.workspace, leases=self.leases
-            )
-        if plan.superseded:
-            settling.lay_to_rest(plan.superseded, using=self.using)
-        if gone:
-            settling.delete([row.id for row in gone], using=self.using)
-        if plan.held:
-            settling.hold(plan.held, using=self.using)
-            logger.error(
-                "Held %d messages of workspace %r: they were queued for another SITE_ID. Resend "
-                "or discard them in the admin.",
-                len(plan.held),
-                self.workspace.alias,
-            )
-        for row, error in plan.broken:
-            self._die([row], answer=str(error), error=error)
-        self.report.dropped += len(plan.dropped)
-        self.report.discarded += len(plan.discarded)
-        self.report.expired += len(plan.expired)
-        self.report.held += len(plan.held)
-        self.settled.update(row.id for row in gone)
-        self.settled.update(row.id for row in plan.held)
-
     # Requests.
 
     def send(self, items: Sequence[Item]) -> bool:
@@ -138,6 +99,10 @@ class Dispatch:
         Returns:
             False when sending has to stop for now; the reason is in the report or the leases.
         """
+        if self.gate.refusals > breaker.HANDFUL:
+            # Only a success shows that not everything is refused: not always the same first.
+            rank: dict[str, float] = defaultdict(random.random)
+            items = sorted(items, key=lambda item: rank[item.person])
         together = [item for item in items if item.kind != Kind.ANONYMOUS_EVENT]
         # Only version 1 of the API has anonymous events, and only one a request.
         alone = [item for item in items if item.kind == Kind.ANONYMOUS_EVENT]
@@ -147,7 +112,7 @@ class Dispatch:
         items = self._still_ours(items)
         if not items:
             return True
-        if not self._count_before_lapse(items):
+        if self._kills(items):
             return True
         self.report.requests += 1
         try:
@@ -155,6 +120,7 @@ class Dispatch:
         except RequestRefused as error:
             return self._divide(items, error)
         except UnusableAnswer as error:
+            self._doubt(items)
             if len(items) == 1:
                 return self._fail(items, error)
             return all(self._send([item]) for item in items)
@@ -166,10 +132,24 @@ class Dispatch:
         except WrongEndpoint as error:
             return self._pause(error, seconds=breaker.SETTINGS_PAUSE)
         except APIError as error:
+            self._doubt(items)
             return self._fail(items, error)
         return self._accept(items, errors)
 
+    def _doubt(self, items: Sequence[Item]) -> None:
+        settling.doubt(items, using=self.using, workspace=self.workspace, leases=self.leases)
+
     def _request(self, items: Sequence[Item]) -> tuple[ItemError, ...]:
+        counted = self._count_before_lapse(items)
+        try:
+            return self._post(items)
+        except APIError:
+            if counted:
+                # This worker lives: whatever that was, it was no lapse.
+                settling.take_back_attempt(items[0].rows, using=self.using)
+            raise
+
+    def _post(self, items: Sequence[Item]) -> tuple[ItemError, ...]:
         if items[0].kind == Kind.ANONYMOUS_EVENT:
             self.client.post_anonymous_event(items[0].text.encode(), deadline=self.deadline)
             return ()
@@ -189,23 +169,32 @@ class Dispatch:
             return items
         return [item for item in items if item.lane not in lost]
 
+    def _may_lapse(self, items: Sequence[Item]) -> bool:
+        """Whether a message is alone in its batch because its lane's owners vanished."""
+        lapses = self.leases[0].lapses
+        return len(items) == len(self.leases) == 1 and lapses >= len(batches.STEPS) - 1
+
+    def _kills(self, items: Sequence[Item]) -> bool:
+        """Whether this vanishes with its worker each time; then it is dead."""
+        rows = items[0].rows
+        if not self._may_lapse(items) or all(row.attempts < MAX_ATTEMPTS for row in rows):
+            return False
+        self.die(rows, answer="Its worker vanished each time this was sent.", error=None)
+        return True
+
     def _count_before_lapse(self, items: Sequence[Item]) -> bool:
         """Count an attempt that may kill this worker before it is made.
 
         Only a message alone in its batch is counted, or rolling deploys would kill the
         innocent.
         """
-        lease = self.leases[0]
-        if len(items) > 1 or len(self.leases) > 1 or lease.lapses < len(batches.STEPS) - 1:
-            return True
         rows = items[0].rows
-        if any(row.attempts >= MAX_ATTEMPTS for row in rows):
-            self._die(rows, answer="Its worker vanished each time this was sent.", error=None)
+        if not rows or not self._may_lapse(items):
             return False
         settling.count_attempt(
             rows,
             using=self.using,
-            wait=breaker.backoff(rows[0].attempts + 1 if rows else 1, cap=LANE_PAUSE_CAP),
+            wait=breaker.backoff(rows[0].attempts + 1, cap=LANE_PAUSE_CAP),
             answer="The worker that sent this vanished.",
         )
         return True
@@ -220,8 +209,7 @@ class Dispatch:
                 # Can all of them be wrong? One by one it costs a handful at most to know.
                 return all(self._send([item]) for item in items)
             return self._refuse(items[0], errors[0])
-        rows = [row for item in done for row in item.rows]
-        settling.accept(
+        finished = settling.accept(
             done,
             using=self.using,
             workspace=self.workspace,
@@ -229,16 +217,19 @@ class Dispatch:
             answer="207" if errors else "200",
             settle=self.settle,
         )
+        rows = [row for item in finished for row in item.rows]
         self.settled.update(row.id for row in rows)
         self.report.accepted += len(rows)
         for number, error in listed.items():
-            self._die(items[number].rows, answer=_words(error), error=None)
-            self._bury(items[number])
+            self.die(items[number].rows, answer=words_of(error), error=None)
+            self.bury(items[number])
         for lease in self.leases:
-            lease.failures, lease.failing_since = 0, 0
+            # Where one is looked for that fails alone, a success of another tells nothing.
+            if not self.is_suspect(lease):
+                lease.failures, lease.failing_since = 0, 0
         self.lone_failures = 0
         self._note_success()
-        self._tell(message_sent, rows)
+        self.tell(message_sent, rows)
         return True
 
     def _note_success(self) -> None:
@@ -264,17 +255,13 @@ class Dispatch:
                 reason="Customer.io refuses every message",
             )
         answer = (
-            _words(error)
+            words_of(error)
             if isinstance(error, ItemError)
-            else "; ".join(map(_words, error.errors)) or str(error)
+            else "; ".join(map(words_of, error.errors)) or str(error)
         )
-        self._die(item.rows, answer=answer, error=error if isinstance(error, APIError) else None)
-        self._bury(item)
+        self.die(item.rows, answer=answer, error=error if isinstance(error, APIError) else None)
+        self.bury(item)
         return True
-
-    def _bury(self, item: Item) -> None:
-        if item.tombstone is not None:
-            settling.lay_to_rest([item.tombstone], using=self.using)
 
     def _fail(self, items: Sequence[Item], error: APIError) -> bool:
         """The request failed, which says nothing of the messages in it."""
@@ -288,6 +275,9 @@ class Dispatch:
             extra={"customerio_workspace": self.workspace.alias},
         )
         self.troubled = True
+        repeated = [item.tombstone for item in items if item.tombstone is not None]
+        if repeated:
+            tombstones.postpone(repeated, using=self.using, seconds=self.settle)
         wait = min(error.retry_after or 0.0, RETRY_AFTER_CAP)
         paused = breaker.failed(
             using=self.using,
@@ -320,18 +310,24 @@ class Dispatch:
         row = item.rows[0]
         recent = self.gate.now - self.gate.last_success < RECENT * 1000
         if recent and (row.attempts + 1 >= MAX_ATTEMPTS or row.overdue):
-            self._die(item.rows, answer=f"Failed {row.attempts + 1} times. {error}", error=error)
-            self._bury(item)
+            self.die(item.rows, answer=f"Failed {row.attempts + 1} times. {error}", error=error)
+            self.bury(item)
             return True
         wait = max(
             min(error.retry_after or 0.0, RETRY_AFTER_CAP),
             breaker.backoff(row.attempts + 1, cap=LANE_PAUSE_CAP),
         )
-        settling.count_attempt(item.rows, using=self.using, wait=wait, answer=str(error))
-        self._tell(message_failed, item.rows, error=_class(error))
+        # An outage brings nothing to the brink of death.
+        counts = recent or row.attempts < MAX_ATTEMPTS // 2
+        settling.count_attempt(
+            item.rows, using=self.using, wait=wait, answer=str(error), number=int(counts)
+        )
+        self.tell(message_failed, item.rows, error=class_of(error))
         for lease in self.leases:
             if lease.number == row.lane:
                 lease.closed.add(row.person)
+                # It is found: its neighbours share batches again.
+                lease.failures, lease.failing_since = 0, 0
         return self.lone_failures < LONE_FAILURES
 
     def _accepts_key(self) -> bool:
@@ -364,37 +360,3 @@ class Dispatch:
         self.report.outcome, self.report.reason = "paused", reason
         self.report.resume_in = seconds
         return False
-
-    def _die(self, rows: Sequence[Row], *, answer: str, error: Exception | None) -> None:
-        if not rows:
-            return
-        settling.die(rows, using=self.using, answer=answer)
-        self.settled.update(row.id for row in rows)
-        self.report.dead += len(rows)
-        self._tell(message_dead, rows, error=_class(error) if error else "refused")
-
-    def _tell(self, signal: Signal, rows: Iterable[Row], **more: str) -> None:
-        """Send a signal for each message, if anybody listens."""
-        if not signal.receivers:
-            return
-        for row in rows:
-            signal.send_robust(
-                OutboxMessage,
-                ulid=row.ulid,
-                message_id=row.id,
-                kind=row.kind,
-                workspace=self.workspace.alias,
-                using=self.using,
-                **more,
-            )
-
-
-def _class(error: Exception) -> str:
-    last = error.last if isinstance(error, RetriesExhausted) else error
-    return type(last).__name__
-
-
-def _words(error: ItemError) -> str:
-    """What Customer.io says about an item, as one line."""
-    parts = [part for part in (error.reason, error.field, error.message) if part]
-    return ": ".join(parts)[:500] or "refused without a reason"

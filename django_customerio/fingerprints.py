@@ -2,7 +2,7 @@
 
 A hash is keyed, so that a copy of the table tells nothing, and short, so that it stays
 small. The key comes from ``SECRET_KEY`` and the seal names key and site: after a change of
-either, nothing counts as known, and the next look tells everything again.
+either, no hash counts, and the next look tells everything again.
 """
 
 from __future__ import annotations
@@ -18,6 +18,10 @@ from django.db import connections
 from .models import Fingerprint
 
 Hashes = dict[str, str]
+
+DOUBT = ""
+"""Stands among the names when Customer.io may hold something else: a request whose answer was
+lost may have been applied. Then the next look tells everything again."""
 
 
 @lru_cache(maxsize=4)
@@ -43,13 +47,17 @@ class Hasher:
 
 
 def load(people: Collection[str], *, using: str, workspace: str, seal: str) -> dict[str, Hashes]:
-    """Read what is known of these people, in one statement. The unknown are left out."""
+    """Read what is known of these people, in one statement. The unknown are left out.
+
+    Of somebody under another seal only that much is known: that they were told of.
+    """
     if not people:
         return {}
-    rows = Fingerprint.objects.using(using).filter(
-        workspace=workspace, person__in=list(people), seal=seal
-    )
-    return {person: json.loads(text) for person, text in rows.values_list("person", "hashes")}
+    rows = Fingerprint.objects.using(using).filter(workspace=workspace, person__in=list(people))
+    return {
+        person: json.loads(text) if sealed == seal else {DOUBT: ""}
+        for person, sealed, text in rows.values_list("person", "seal", "hashes")
+    }
 
 
 def store(known: Mapping[str, Hashes], *, using: str, workspace: str, seal: str) -> None:

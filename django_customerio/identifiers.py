@@ -108,9 +108,11 @@ class Identifiers:
         if isinstance(person, Mapping) and len(person) == 1:
             [(name, value)] = person.items()
             return cls(name, value)
+        # ``__class__`` sees what a lazy object holds: ``request.user`` of nobody, mostly.
+        found = "" if isinstance(person, Mapping) else f', not a "{person.__class__.__name__}"'
         raise InvalidMessage(
             "A person is an id (a string, an integer or a UUID) or a dict with exactly one "
-            f"of {_ACCEPTED}.",
+            f"of {_ACCEPTED}{found}.",
             field="identifiers",
         )
 

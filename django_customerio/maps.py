@@ -59,7 +59,8 @@ class PersonMap:
         workspace: alias of the workspace in ``CUSTOMERIO``.
         atomic: whether ``CustomerIOMixin.save()`` opens a transaction in autocommit mode, so
             that the change and its message commit together.
-        accessor: name of the attribute that carries the verbs; None for none.
+        accessor: name of the attribute that carries the verbs, on models with the mixin;
+            None for none.
         select_related: joins wanted beside those that the sources need anyway.
         prefetch_related: what methods and callables want loaded in advance.
     """
@@ -130,14 +131,6 @@ class PersonMap:
     @cached_property
     def _traces(self) -> tuple[Trace, ...]:
         return tuple(trace(self.model, attribute) for attribute in self.bound_attributes)
-
-    def unknown_dependencies(self) -> list[tuple[str, str]]:
-        """Return pairs of attribute and ``depends_on`` name that mean nothing to the model."""
-        return [
-            (attribute.name, name)
-            for attribute in self.bound_attributes
-            for name in local_names(self.model, attribute.depends_on)[1]
-        ]
 
     # Whom it is about
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from inspect import getattr_static
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.apps import apps as installed_apps
 from django.apps.registry import Apps
@@ -16,7 +16,7 @@ from .mapping import Registry, inner_class, registry
 _SAVE_ARGUMENTS = ("force_insert", "force_update", "using", "update_fields")
 
 
-class CustomerIOMixin(models.Model):
+class CustomerIOMixin(models.Model):  # noqa: DJ008  it is abstract
     """Tells Customer.io of the rows of a model, by its inner ``class CustomerIO``.
 
     Put it first among the bases::
@@ -32,8 +32,11 @@ class CustomerIOMixin(models.Model):
     customerio: PersonAccessor
     """The verbs, such as ``customer.customerio.track("signed_up")``."""
 
-    class Meta:
-        abstract = True
+    # Hidden from pyright, which takes it for incompatible with that of the other base.
+    if not TYPE_CHECKING:  # pragma: no branch
+
+        class Meta:
+            abstract = True
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         """Save as ever; in autocommit mode, together with the message in one transaction.
@@ -57,7 +60,7 @@ class CustomerIOMixin(models.Model):
 
 # An abstract model's Meta hides that of the bases behind it, and with it their constraints
 # and indexes: makemigrations would remove those.
-del CustomerIOMixin.Meta
+del CustomerIOMixin.Meta  # type: ignore[attr-defined]
 
 
 def mixin_models(apps: Apps = installed_apps) -> list[type[CustomerIOMixin]]:

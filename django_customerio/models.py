@@ -15,10 +15,11 @@ from django.utils.translation import gettext_lazy as _
 
 
 class _Bytewise:
-    """Compares by bytes everywhere.
+    """Compares by bytes, and holds every character of Unicode, on every database.
 
     MariaDB's and MySQL's default collations ignore case and trailing spaces, which would
-    take ``"A"`` and ``"a"``, two people for Customer.io, for one.
+    take ``"A"`` and ``"a"``, two people for Customer.io, for one. And in a database whose
+    character set is an older one, a text that it lacks would break the save that says it.
     """
 
     def db_type(self, connection: BaseDatabaseWrapper) -> str | None:
@@ -40,7 +41,7 @@ class BytewiseCharField(_Bytewise, models.CharField):  # type: ignore[type-arg]
 
 
 class BytewiseTextField(_Bytewise, models.TextField):  # type: ignore[type-arg]
-    """A ``TextField`` that holds every character of Unicode on every database."""
+    """A ``TextField`` compared by bytes on every database."""
 
 
 class OutboxMessage(models.Model):
@@ -73,7 +74,7 @@ class OutboxMessage(models.Model):
 
     id = models.BigAutoField(primary_key=True)
     ulid = models.CharField(_("ULID"), max_length=26)
-    workspace = models.CharField(_("workspace"), max_length=64)
+    workspace = BytewiseCharField(_("workspace"), max_length=64)
     site = models.CharField(
         _("site stamp"),
         max_length=16,
@@ -83,7 +84,7 @@ class OutboxMessage(models.Model):
     person = BytewiseCharField(_("person"), max_length=300)
     kind = models.CharField(_("kind"), max_length=24, choices=Kind)
     state = models.CharField(_("state"), max_length=8, choices=State, default=State.PENDING)
-    model = models.CharField(_("model"), max_length=100, blank=True)
+    model = BytewiseCharField(_("model"), max_length=100, blank=True)
     object_pk = BytewiseCharField(_("object"), max_length=255, blank=True)
     name = BytewiseCharField(
         _("name"), max_length=100, blank=True, help_text=_("The event, page or screen.")
@@ -92,7 +93,7 @@ class OutboxMessage(models.Model):
     body = BytewiseTextField(_("payload"), blank=True)
     size = models.PositiveIntegerField(_("size in bytes"), default=0)
     created_at = models.DateTimeField(_("created"), default=timezone.now)
-    cause = models.CharField(
+    cause = BytewiseCharField(
         _("cause"), max_length=200, blank=True, help_text=_("Route, command or task, release.")
     )
     expires_at = models.DateTimeField(_("expires"), null=True, blank=True)
@@ -100,7 +101,7 @@ class OutboxMessage(models.Model):
     first_failed_at = models.DateTimeField(_("first failed"), null=True, blank=True)
     retry_at = models.BigIntegerField(_("retry at"), default=0)
     """Only a message that fails alone waits by itself; milliseconds, see ``Lane``."""
-    answer = models.TextField(_("last answer"), blank=True)
+    answer = BytewiseTextField(_("last answer"), blank=True)
 
     class Meta:
         verbose_name = _("outbox message")
@@ -127,17 +128,17 @@ class SentMessage(models.Model):
 
     id = models.BigAutoField(primary_key=True)
     ulid = models.CharField(_("ULID"), max_length=26)
-    workspace = models.CharField(_("workspace"), max_length=64)
+    workspace = BytewiseCharField(_("workspace"), max_length=64)
     person = BytewiseCharField(_("person"), max_length=300)
     kind = models.CharField(_("kind"), max_length=24, choices=OutboxMessage.Kind)
-    model = models.CharField(_("model"), max_length=100, blank=True)
+    model = BytewiseCharField(_("model"), max_length=100, blank=True)
     object_pk = BytewiseCharField(_("object"), max_length=255, blank=True)
     name = BytewiseCharField(_("name"), max_length=100, blank=True)
     attribute_names = BytewiseTextField(_("attribute names"), blank=True)
-    cause = models.CharField(_("cause"), max_length=200, blank=True)
+    cause = BytewiseCharField(_("cause"), max_length=200, blank=True)
     queued_at = models.DateTimeField(_("queued"))
     sent_at = models.DateTimeField(_("sent"), default=timezone.now)
-    answer = models.CharField(_("answer"), max_length=100, blank=True)
+    answer = BytewiseCharField(_("answer"), max_length=100, blank=True)
 
     class Meta:
         verbose_name = _("sent message")
@@ -161,7 +162,7 @@ class Lane(models.Model):
     """
 
     id = models.BigAutoField(primary_key=True)
-    workspace = models.CharField(max_length=64)
+    workspace = BytewiseCharField(max_length=64)
     number = models.PositiveSmallIntegerField()
     epoch = models.BigIntegerField(default=0)
     token = models.CharField(max_length=32, blank=True)
@@ -186,10 +187,10 @@ class Fingerprint(models.Model):
     """What was last accepted about a person: a keyed hash of each attribute, no values."""
 
     id = models.BigAutoField(primary_key=True)
-    workspace = models.CharField(max_length=64)
+    workspace = BytewiseCharField(max_length=64)
     person = BytewiseCharField(max_length=300)
     seal = models.CharField(max_length=16)
-    """Changes with the site and the key of the hashes; another seal counts as nothing known."""
+    """Changes with the site and the key of the hashes; of another seal no hash counts."""
     hashes = models.TextField()
 
     class Meta:
@@ -210,7 +211,7 @@ class Tombstone(models.Model):
     """
 
     id = models.BigAutoField(primary_key=True)
-    workspace = models.CharField(max_length=64)
+    workspace = BytewiseCharField(max_length=64)
     lane = models.PositiveSmallIntegerField()
     person = BytewiseCharField(max_length=300)
     kind = models.CharField(max_length=24)
@@ -235,9 +236,9 @@ class WorkspaceStatus(models.Model):
     """How a workspace fares, shared by all its workers."""
 
     id = models.BigAutoField(primary_key=True)
-    workspace = models.CharField(max_length=64, unique=True)
+    workspace = BytewiseCharField(max_length=64, unique=True)
     paused_until = models.BigIntegerField(default=0)
-    pause_reason = models.CharField(max_length=200, blank=True)
+    pause_reason = BytewiseCharField(max_length=200, blank=True)
     paused_key = models.CharField(max_length=16, blank=True)
     """Hash of the API key that was refused: a process with another key is not paused."""
     failures = models.PositiveIntegerField(default=0)
@@ -249,4 +250,4 @@ class WorkspaceStatus(models.Model):
         default_permissions = ()
 
     def __str__(self) -> str:
-        return self.workspace
+        return str(self.workspace)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -43,6 +44,12 @@ class Relationship:
                 "A relationship names its object by object_type_id and object_id, or by "
                 "cio_object_id alone.",
                 field="relationships",
+            )
+        if self.object_type_id and not re.fullmatch("[1-9][0-9]*", self.object_type_id):
+            raise InvalidMessage(
+                "The object_type_id is the number that Customer.io shows for the type of object, "
+                'such as "1", not its name.',
+                field="object_type_id",
             )
         attributes = to_json(self.attributes, field="relationships")
         if not isinstance(attributes, dict) or len(attributes) > MAX_ATTRIBUTES:

@@ -1,6 +1,6 @@
 """What becomes of rows once it is known: accepted, dead, held, or not to be said at all.
 
-Short transactions, and none while a request is under way. Deleting what Customer.io
+Short transactions, and none while a request is under way. Deleting an event that Customer.io
 accepted needs no lease, for accepted is accepted whoever asked; what is *remembered* of a
 person is written only under the lease of their lane, or an owner who overslept would
 overwrite what the next one knows better.
@@ -8,28 +8,23 @@ overwrite what the next one knows better.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import timedelta
+from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
-from typing import Any
 
 from django.db import connections, transaction
-from django.db.models import F
+from django.db.models import Case, F, When
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
-from . import fingerprints, lanes
-from .batches import ALONE, Item, Kind, Row, merged_away
+from . import fingerprints, lanes, tombstones
+from .batches import ALONE, Item, Kind
 from .clock import DatabaseClock
 from .conf import WorkspaceSettings, get_settings
-from .fingerprints import Hashes
-from .identifiers import lane_of
+from .fingerprints import DOUBT, Hashes
 from .lanes import Lease
 from .mapping import registry
-from .models import OutboxMessage, SentMessage, Tombstone
-
-REMEMBER_DELETES = timedelta(days=1)
-"""How long rows of deleted people that commit late are still discarded."""
+from .models import OutboxMessage, SentMessage
+from .rows import Row
 
 State = OutboxMessage.State
 
@@ -42,35 +37,43 @@ def accept(
     leases: Collection[Lease],
     answer: str,
     settle: float,
-) -> None:
+) -> Sequence[Item]:
     """Finish what Customer.io accepted.
 
     Args:
         settle: seconds after which no request that was under way can be applied any longer.
+
+    Returns:
+        The items that are finished. What must be remembered of a lane that somebody else owns
+        by now is left to them: they say it again, and what they said since counts.
     """
     keeps_ledger = get_settings().keep_sent is not None
-    ids = [row.id for item in items for row in item.rows]
     if not any(_is_remembered(item) for item in items):
-        if not keeps_ledger:
+        ids = [row.id for item in items for row in item.rows]
+        if keeps_ledger:
+            with transaction.atomic(using=using):
+                _move_to_ledger(ids, using=using, answer=answer)
+        else:
             delete(ids, using=using)
-            return
-        with transaction.atomic(using=using):
-            _copy_to_ledger(ids, using=using, answer=answer)
-            delete(ids, using=using)
-        return
+        return items
     said = {item.person: item for item in items if _is_by_value(item)}
     # Read before the transaction begins: on SQLite one that reads first may not write.
     known = fingerprints.load(
         said, using=using, workspace=workspace.alias, seal=fingerprints.seal(workspace.site)
     )
     with transaction.atomic(using=using):
-        remember(items, known, using=using, workspace=workspace, leases=leases, settle=settle)
+        ours = held({item.lane for item in items if _is_remembered(item)}, leases, using=using)
+        items = [item for item in items if item.lane in ours or not _is_remembered(item)]
+        remember(items, known, using=using, workspace=workspace, settle=settle)
+        looks = [row.id for item in items for row in item.rows if row.kind == Kind.STATE]
+        told = [row.id for item in items for row in item.rows if row.kind != Kind.STATE]
         if keeps_ledger:
             read = [item for item in items if item.rows and item.rows[0].kind == Kind.STATE]
-            told = [row.id for item in items for row in item.rows if row.kind != Kind.STATE]
             _write_ledger(read, using=using, answer=answer)
-            _copy_to_ledger(told, using=using, answer=answer)
-        delete(ids, using=using)
+            _move_to_ledger(told, using=using, answer=answer)
+            told = []
+        delete([*looks, *told], using=using)
+    return items
 
 
 def _is_remembered(item: Item) -> bool:
@@ -88,68 +91,76 @@ def remember(
     *,
     using: str,
     workspace: WorkspaceSettings,
-    leases: Collection[Lease],
     settle: float,
 ) -> None:
     """Note what Customer.io knows of people from now on."""
     learned = {item.person: item.hashes for item in items if item.hashes is not None}
-    for person, hashes in known.items():
-        learned.setdefault(person, hashes)
+    for item in items:
+        if _is_by_value(item) and item.person in known:
+            learned.setdefault(item.person, known[item.person])
     for item in items:
         if _is_by_value(item) and item.person in learned:
             # What code said by hand is no longer what the database told: the next look
             # tells those attributes again.
-            for name in _names(item):
-                learned[item.person].pop(name, None)
-    learn(learned, using=using, workspace=workspace, leases=leases)
-    ended = [item for item in items if item.kind in ALONE and item.rows]
-    if ended:
-        people = {_ended(item): item for item in ended}
-        fingerprints.forget(people, using=using, workspace=workspace.alias)
-        forget_at = int(REMEMBER_DELETES.total_seconds() * 1000)
-        Tombstone.objects.using(using).bulk_create(
-            [
-                Tombstone(
-                    workspace=workspace.alias,
-                    lane=lane_of(person),
-                    person=person,
-                    kind=item.kind,
-                    message_id=item.rows[-1].id,
-                    body=item.text,
-                    repeat_at=DatabaseClock() + int(settle * 1000),
-                    forget_at=DatabaseClock() + forget_at,
-                )
-                for person, item in people.items()
-            ]
-        )
+            for name in _names(item) & learned[item.person].keys():
+                learned[item.person][name] = ""
+    learn(learned, using=using, workspace=workspace)
+    gone = tombstones.ended(item for item in items if item.kind in ALONE and item.rows)
+    if gone:
+        fingerprints.forget(gone, using=using, workspace=workspace.alias)
+        tombstones.lay(gone, using=using, workspace=workspace.alias, settle=settle)
     repeated = [item.tombstone for item in items if item.tombstone is not None]
     if repeated:
-        lay_to_rest(repeated, using=using)
+        tombstones.lay_to_rest(repeated, using=using)
 
 
-def learn(
-    learned: dict[str, Hashes],
+def held(numbers: Collection[int], leases: Collection[Lease], *, using: str) -> set[int]:
+    """Those of these lanes that are still ours, held for a while more."""
+    return {
+        lease.number
+        for lease in sorted(leases, key=lambda lease: lease.number)
+        if lease.number in numbers
+        and lanes.renew(lease, using=using, seconds=get_settings().lease)
+    }
+
+
+def learn(learned: Mapping[str, Hashes], *, using: str, workspace: WorkspaceSettings) -> None:
+    """Store fingerprints, of people whose lanes are ours."""
+    fingerprints.store(
+        learned,
+        using=using,
+        workspace=workspace.alias,
+        seal=fingerprints.seal(workspace.site),
+    )
+
+
+def doubt(
+    items: Sequence[Item],
     *,
     using: str,
     workspace: WorkspaceSettings,
     leases: Collection[Lease],
 ) -> None:
-    """Store fingerprints, of those lanes only that are still ours."""
-    if not learned:
+    """Note that a request without an answer may have told these things, or not.
+
+    Otherwise a value that goes back to what was told before would never be told again.
+    """
+    told = [item for item in items if item.hashes is not None]
+    if not told:
         return
-    lane = {person: lane_of(person) for person in learned}
-    concerned = set(lane.values())
-    mine = {
-        lease.number
-        for lease in sorted(leases, key=lambda lease: lease.number)
-        if lease.number in concerned
-        and lanes.renew(lease, using=using, seconds=get_settings().lease)
-    }
-    fingerprints.store(
-        {person: hashes for person, hashes in learned.items() if lane[person] in mine},
+    ours = held({item.lane for item in told}, leases, using=using)
+    learn(
+        {
+            item.person: {
+                **(item.hashes or {}),
+                **dict.fromkeys(item.names.split(","), ""),
+                DOUBT: "",
+            }
+            for item in told
+            if item.lane in ours
+        },
         using=using,
-        workspace=workspace.alias,
-        seal=fingerprints.seal(workspace.site),
+        workspace=workspace,
     )
 
 
@@ -167,16 +178,6 @@ def _names(item: Item) -> set[str]:
         else set()
     )
     return set(row.attribute_names.split(",")) - elsewhere
-
-
-def _ended(item: Item) -> str:
-    """Who is gone over there once the item was accepted."""
-    return merged_away(item.rows[0]) if item.kind == Kind.MERGE else item.person
-
-
-def lay_to_rest(tombstones: Iterable[int], *, using: str) -> None:
-    """Do not repeat these deletes."""
-    Tombstone.objects.using(using).filter(pk__in=list(tombstones)).update(repeat_at=0)
 
 
 def die(rows: Sequence[Row], *, using: str, answer: str) -> int:
@@ -205,15 +206,30 @@ def hold(rows: Sequence[Row], *, using: str) -> int:
     )
 
 
-def count_attempt(rows: Sequence[Row], *, using: str, wait: float, answer: str) -> None:
+def count_attempt(
+    rows: Sequence[Row], *, using: str, wait: float, answer: str, number: int = 1
+) -> None:
     """Count a failed attempt of a message that was sent alone, and let it wait by itself."""
     OutboxMessage.objects.using(using).filter(
         pk__in=[row.id for row in rows], state=State.PENDING
     ).update(
-        attempts=F("attempts") + 1,
+        attempts=F("attempts") + number,
         first_failed_at=Coalesce("first_failed_at", timezone.now()),
         retry_at=DatabaseClock() + int(wait * 1000),
         answer=answer,
+    )
+
+
+def take_back_attempt(rows: Sequence[Row], *, using: str) -> None:
+    """Make the counting of an attempt undone, of messages that were not waiting."""
+    counted = OutboxMessage.objects.using(using).filter(
+        pk__in=[row.id for row in rows], state=State.PENDING, attempts__gt=0
+    )
+    counted.update(
+        attempts=F("attempts") - 1,
+        first_failed_at=Case(When(attempts__gt=1, then=F("first_failed_at"))),
+        retry_at=0,
+        answer="",
     )
 
 
@@ -249,35 +265,36 @@ _COPIED = (
 
 
 @lru_cache(maxsize=8)
-def _copy(using: str) -> str:
+def _move(using: str) -> str:
     connection = connections[using]
     quote = connection.ops.quote_name
     columns = ", ".join(map(quote, _COPIED))
-    condition = "id = ANY(%s)" if connection.vendor == "postgresql" else "id IN ({ids})"
-    return (
+    outbox = quote(OutboxMessage._meta.db_table)
+    insert = (
         f"INSERT INTO {quote(SentMessage._meta.db_table)} ({columns}, queued_at, sent_at, answer)"
-        f" SELECT {columns}, created_at, %s, %s"
-        f" FROM {quote(OutboxMessage._meta.db_table)} WHERE {condition}"
+        f" SELECT {columns}, created_at, %s, %s FROM"
     )
+    if connection.vendor == "postgresql":
+        gone = f"DELETE FROM {outbox} WHERE id = ANY(%s) RETURNING *"
+        return f"WITH gone AS ({gone}) {insert} gone"
+    lock = " FOR UPDATE" if connection.features.has_select_for_update else ""
+    return f"{insert} {outbox} WHERE id IN ({{ids}}){lock}"
 
 
-def _copy_to_ledger(ids: Sequence[int], *, using: str, answer: str) -> None:
-    # From the rows that are still there, so that an erase in the meantime wins; no value
-    # travels.
+def _move_to_ledger(ids: Sequence[int], *, using: str, answer: str) -> None:
+    # From the rows that are still there, and no longer anybody else's to delete, so that an
+    # erase in the meantime wins; no value travels.
     if not ids:
         return
-    statement = _copy(using)
+    statement = _move(using)
     connection = connections[using]
-    parameters: list[Any] = [
-        connection.ops.adapt_datetimefield_value(timezone.now()),
-        answer,
-    ]
-    if "{ids}" in statement:
-        statement = statement.format(ids=",".join(map(str, ids)))
-    else:
-        parameters.append(list(ids))
+    moment = connection.ops.adapt_datetimefield_value(timezone.now())
     with connection.cursor() as cursor:
-        cursor.execute(statement, parameters)
+        if "{ids}" not in statement:
+            cursor.execute(statement, [list(ids), moment, answer])
+            return
+        cursor.execute(statement.format(ids=",".join(map(str, ids))), [moment, answer])
+    delete(ids, using=using)
 
 
 def _write_ledger(items: Sequence[Item], *, using: str, answer: str) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from .conversion import MAX_ITEM_BYTES, MAX_VALUE_BYTES, encode
 from .exceptions import InvalidMessage
-from .fingerprints import Hasher, Hashes
+from .fingerprints import DOUBT, Hasher, Hashes
 from .mapping import PersonMap, Reading
 
 
@@ -32,7 +32,10 @@ def render_state(
         known: hashes of what was last accepted; None for somebody never told.
     """
     errors: dict[str, InvalidMessage] = dict(reading.errors)
-    hashes: Hashes = {name: known[name] for name in errors if known and name in known}
+    in_doubt = known is not None and DOUBT in known
+    # What this reading cannot say stays known: of an attribute that cannot be rendered, or one
+    # that another map tells of the same person.
+    hashes: Hashes = {name: it for name, it in (known or {}).items() if name != DOUBT}
     parts: list[str] = []
     changed: list[str] = []
     withheld: list[str] = []
@@ -52,7 +55,7 @@ def render_state(
             continue
         hashes[name] = digest = hasher(text)
         before = known.get(name) if known else None
-        if digest == before:
+        if digest == before and (name in elsewhere or not in_doubt):
             continue
         if name in elsewhere:
             # Two-way: the first look is only remembered. Only a later change of the site's
@@ -60,16 +63,13 @@ def render_state(
             if before is None or not _is_opt_out(name, value):
                 withheld.append(name)
                 continue
-        elif before is None and value is None:
+        elif before is None and value is None and not in_doubt:
             # Nothing was told, so there is nothing to take back.
             continue
         changed.append(name)
         parts.append(f"{encode(name)}:{text}")
-    for name in errors:
-        if known and name in known:
-            hashes[name] = known[name]
     rendered: str | None = None
-    if changed or known is None:
+    if changed or in_doubt or known is None:
         if person_map.update_only:
             parts.append('"_update":true')
         rendered = (

@@ -21,13 +21,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.core.exceptions import ObjectDoesNotExist
-
 from . import queue
 from .batches import ALONE
+from .conf import get_settings
 from .mapping import PersonMap, registry
 from .messages import Identifiers, Identify, Message
-from .testmode import sending_allowed
+from .testmode import in_test_run, sending_allowed
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +173,9 @@ class Captured:
     def describe(self) -> str:
         """List what would be said, for the text of a failing test."""
         lines = [f"  {said.kind} {said.person} {said.name} {said.data}" for said in self.messages]
-        return "Said:\n" + ("\n".join(lines) or "  nothing")
+        settings = get_settings()
+        why = "" if settings.enabled else f", because {settings.path('ENABLED')} is off"
+        return "Said:\n" + ("\n".join(lines) or f"  nothing{why}")
 
     def _find(
         self, among: list[Said], person: Any, what: str, matches: Any, wanted: dict[str, Any]
@@ -190,7 +191,17 @@ class Captured:
 
 @contextmanager
 def capture() -> Iterator[Captured]:
-    """Collect what is said inside the block. Blocks nest; the innermost collects."""
+    """Collect what is said inside the block. Blocks nest; the innermost collects.
+
+    Raises:
+        RuntimeError: this is no test run, where what is said would be queued and sent.
+    """
+    if not in_test_run():
+        raise RuntimeError(
+            "capture() works in test runs, and Django's test environment is not set up: use a "
+            "test runner of Django's or pytest-django, or call setup_test_environment() of "
+            "django.test.utils."
+        )
     captured = Captured()
     queue.captures.append(captured)
     try:
@@ -268,10 +279,7 @@ def _identifiers(person: Any) -> dict[str, str]:
     person_map = registry.get(person)
     if person_map is None:
         return Identifiers.parse(person).as_dict()
-    try:
-        found = person_map.identify_key(person, using=person._state.db or "default")
-    except ObjectDoesNotExist:
-        found = None
+    found = person_map.identify_key(person, using=person._state.db or "default")
     return {} if found is None else found.as_dict()
 
 

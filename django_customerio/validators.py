@@ -22,7 +22,7 @@ Validator = Callable[[object, str], object]
 
 REGIONS = ("us", "eu")
 QUEUES = ("outbox",)
-SENDERS = ("thread", "command", "immediate")
+SENDERS = ("thread", "command", "celery", "tasks", "immediate")
 
 
 def listing(names: Iterable[str]) -> str:
@@ -209,9 +209,7 @@ GLOBAL: Mapping[str, Validator] = MappingProxyType(
     {
         "ENABLED": boolean,
         "QUEUE": choice(QUEUES, later=("memory",)),
-        "SENDER": choice(
-            SENDERS, later=("celery", "tasks"), dotted="the dotted path to a Sender class"
-        ),
+        "SENDER": choice(SENDERS, dotted="the dotted path to a Sender class"),
         "KEEP_SENT": keep_sent,
         "DATABASES": databases,
         "RELEASE": release,

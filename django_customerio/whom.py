@@ -9,13 +9,15 @@ from datetime import datetime, timedelta
 from typing import Any, TypeAlias
 from uuid import UUID
 
+from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import router
 from django.db.models import Model
+from django.utils import timezone
 
 from . import queue
 from .conf import get_settings
-from .exceptions import NotMapped
+from .exceptions import InvalidMessage, NotMapped
 from .mapping import PersonMap, registry
 from .messages import Identifiers, Message
 from .models import OutboxMessage
@@ -42,7 +44,7 @@ class Whom:
             person=self.person,
             model=self.person_map.label if self.person_map else "",
             object_pk=self.object_pk,
-            expires=expires,
+            expires=_deadline(expires),
         )
 
 
@@ -66,6 +68,8 @@ def find(person: Person, *, workspace: str | None, using: str | None) -> Whom:
         )
     # ``request.user`` is lazy: what is behind it decides.
     instance: Any = person
+    if isinstance(instance, type):
+        raise NotMapped(f"{instance.__name__} is a model: pass an instance of it.")
     using = using or router.db_for_write(person_map.model, instance=instance)
     identifiers = person_map.identify_key(instance, using=using)
     if identifiers is None:
@@ -85,3 +89,21 @@ def seconds(moment: Moment | None) -> int | datetime:
     if moment is None:
         return int(time.time())
     return int(moment) if isinstance(moment, float) else moment
+
+
+def _deadline(expires: datetime | timedelta | None) -> datetime | None:
+    """Return *expires* as the database takes it; one without time zone is the project's."""
+    if expires is None:
+        return None
+    if isinstance(expires, timedelta):
+        return timezone.now() + expires
+    if not isinstance(expires, datetime):
+        raise InvalidMessage(
+            '"expires" must be a datetime, or a timedelta from now on, not of the type '
+            f'"{type(expires).__name__}".',
+            field="expires",
+        )
+    if timezone.is_aware(expires) == settings.USE_TZ:
+        return expires
+    convert = timezone.make_aware if settings.USE_TZ else timezone.make_naive
+    return convert(expires, timezone.get_default_timezone())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from importlib.util import find_spec
 from typing import Any
 
 SECRET_KEY = "tests-only"
@@ -69,6 +70,8 @@ INSTALLED_APPS = [
     "django_customerio",
     "django_customerio.sandbox",
     "tests.shop",
+    # For the tests of the sender "tasks": a backend of django.tasks that has a worker.
+    *(["django_tasks_db"] if find_spec("django_tasks_db") else []),
 ]
 MIDDLEWARE = [
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -90,7 +93,9 @@ TEMPLATES = [
     }
 ]
 # The models of the tests have no migrations, so what they point to must have none either.
-MIGRATION_MODULES = dict.fromkeys(["admin", "auth", "contenttypes", "sessions"])
+MIGRATION_MODULES = dict.fromkeys(
+    ["admin", "auth", "contenttypes", "sessions", "django_tasks_database"]
+)
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 # The models of the tests hold what a check warns of.

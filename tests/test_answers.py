@@ -10,7 +10,9 @@ from django.db import connections
 from django.utils import timezone
 
 import django_customerio as cio
-from django_customerio import breaker, dispatch
+from django_customerio import breaker, dispatch, lanes
+from django_customerio.clock import now_ms
+from django_customerio.identifiers import lane_of
 from django_customerio.models import Lane, OutboxMessage, SentMessage, WorkspaceStatus
 
 from .fake import HangUp
@@ -457,3 +459,94 @@ def test_no_payload_and_no_key_in_any_log_line(site, drain, caplog):
     assert ours
     for word in ("hush", "4711", "bought"):
         assert word not in ours
+
+
+def neighbour_of(person="42"):
+    """Somebody else in the lane of a person."""
+    lane = lane_of(f"id:{person}")
+    return next(str(n) for n in range(10_000) if lane_of(f"id:{n}") == lane and str(n) != person)
+
+
+def test_many_messages_of_one_who_waits_do_not_starve_the_lane(site, drain, wait):
+    """They are passed over, however many there are."""
+    fill(*["x"] * 1200)
+    cio.track(neighbour_of(), "hello")
+    first = OutboxMessage.objects.earliest("id")
+    later = now_ms("default") + 600_000
+    OutboxMessage.objects.filter(pk=first.pk).update(attempts=1, retry_at=later)
+    drain()
+    assert site.actions() == ["hello"]
+    wait()
+    assert drain().accepted == 1200
+
+
+def test_a_wait_set_by_a_broken_clock_is_over(site, drain):
+    """Nobody waits for a day."""
+    fill("a")
+    OutboxMessage.objects.update(attempts=1, retry_at=now_ms("default") + 86_400_000)
+    assert drain().accepted == 1
+
+
+def test_an_outage_after_lapses_counts_no_attempt(site, drain, wait):
+    """Invariant 8: the worker lives, so it was not the message."""
+    fill("a")
+    before = rows()
+    lanes.create(using="default", workspace="default")
+    Lane.objects.update(lapses=3)
+    site.answer = lambda request: (503, {})
+    for _ in range(20):
+        drain()
+        wait()
+        WorkspaceStatus.objects.update(failures=0)
+    assert rows() == before
+
+
+def test_a_handful_of_wrong_messages_does_not_block_the_workspace(site, drain, wait):
+    """Others have their chance to show that not everything is refused."""
+    for number in range(8):
+        cio.track(str(number), "wrong")
+    cio.track("good", "good")
+    site.answer = refusing("wrong")
+    for _ in range(60):
+        drain()
+        wait()
+        if site.applied:
+            break
+    assert site.actions() == ["good"]
+
+
+def test_trying_first_with_nothing_to_say_forgets_no_refusals(site, drain):
+    """Or another handful could die."""
+    fill("a")
+    drain()
+    WorkspaceStatus.objects.update(failures=5, refusals=5)
+    fill("a")
+    OutboxMessage.objects.update(expires_at=timezone.now() - timedelta(days=1))
+    drain()
+    assert WorkspaceStatus.objects.get().refusals == 5
+
+
+def test_a_payload_that_always_fails_is_found_deep_in_a_lane(site, drain, wait):
+    """What is before it goes one by one, without failing again each time."""
+    site.answer = lambda request: (500, {}) if "poison" in names_in(request) else None
+    fill(*["before"] * 30, "poison")
+    for _ in range(12):
+        cio.track("7", "alive")
+        drain()
+        wait()
+        WorkspaceStatus.objects.update(failures=0)
+    assert len(site.events("before")) == 30
+    assert OutboxMessage.objects.get(name="poison").attempts > 0
+
+
+def test_a_repetition_that_always_fails_does_not_block_its_lane(site, drain, settle, wait):
+    """It is put off."""
+    cio.delete("42")
+    drain()
+    settle()
+    cio.track(neighbour_of(), "hello")
+    site.answer = lambda request: (500, {}) if b'"delete"' in request.body else None
+    drain()
+    wait()
+    drain()
+    assert len(site.events("hello")) == 1

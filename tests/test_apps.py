@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from django.core.signals import request_started
 from django.db.models.signals import post_save, pre_delete
 from django.test import modify_settings
 
+import django_customerio as cio
 from django_customerio import signals
 from django_customerio.checks import TAG
 from django_customerio.mapping import registry
@@ -51,6 +53,16 @@ def test_names() -> None:
     assert config.name == "django_customerio"
     assert config.verbose_name == "Customer.io"
     assert config.default_auto_field == "django.db.models.BigAutoField"
+
+
+def test_names_of_the_package_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of them are there and listed, and the version is that of the installed package."""
+    assert set(cio.__all__) <= set(dir(cio))
+    assert all(getattr(cio, name) for name in cio.__all__)
+    monkeypatch.setattr(importlib.metadata, "version", {"django-customerio": "1.2.3"}.get)
+    assert cio.__version__ == "1.2.3"
+    with pytest.raises(AttributeError, match="'django_customerio' has no attribute 'trak'"):
+        cio.trak  # noqa: B018
 
 
 def test_maps_are_discovered() -> None:
@@ -117,11 +129,13 @@ print("started")
 
 
 def test_importing_the_package_needs_no_django_set_up() -> None:
-    """The root can be imported while INSTALLED_APPS is being loaded."""
+    """The root can be imported while INSTALLED_APPS is being loaded, and costs nothing."""
     output = python(
-        "import django_customerio; print('django.db.models' in __import__('sys').modules)"
+        "import sys; before = set(sys.modules); import django_customerio;"
+        "loaded = set(sys.modules) - before;"
+        "print(sorted(loaded & {'django', 'importlib.metadata', 'requests'}))"
     )
-    assert output == "False\n"
+    assert output == "[]\n"
 
 
 def test_a_start_without_settings_of_ours() -> None:

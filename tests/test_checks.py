@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -79,6 +80,18 @@ class TestSettings:
         text = only(run(SENDER="command"), settings.NO_CREDENTIALS)
         assert 'CUSTOMERIO["SITE_ID"] and CUSTOMERIO["API_KEY"] are not set' in text
         assert "nothing is sent" in text
+
+    def test_no_credentials_in_the_environment(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Where the names are variables, it says so: they are no settings of Django's."""
+        for name in [name for name in os.environ if name.startswith("CUSTOMERIO")]:
+            monkeypatch.delenv(name)
+        with override_settings():
+            del django_settings.CUSTOMERIO
+            get_settings.cache_clear()
+            text = only(settings.check_settings(), settings.NO_CREDENTIALS)
+        get_settings.cache_clear()
+        assert "CUSTOMERIO_SITE_ID and CUSTOMERIO_API_KEY are not set" in text
+        assert "Set both in the environment, or CUSTOMERIO in the settings" in text
 
     def test_no_credentials_of_one_workspace(self) -> None:
         """The workspace without credentials is named."""
@@ -503,6 +516,13 @@ class TestMaps:
         assert list(found) == [maps.NO_LOG_IN]
         assert "those who log in are shop.Customer" in found[maps.NO_LOG_IN]
 
+    @pytest.mark.parametrize("on_login", [None, "logged_in"])
+    def test_a_site_without_users(self, on_login: str | None) -> None:
+        """It need not have an app that brings a user model."""
+        with override_settings(AUTH_USER_MODEL="accounts.User"):
+            found = check(Patient, on_login=on_login)
+        assert list(found) == ([maps.NO_LOG_IN] if on_login else [])
+
     def test_unknown_workspace(self) -> None:
         """A map's workspace must be one of the setting's."""
         found = check(Visitor, workspace="brand_b")
@@ -525,4 +545,4 @@ def test_ids_are_distinct() -> None:
         for name, value in vars(module).items()
         if name.isupper() and isinstance(value, str) and value.startswith("django_customerio.")
     ]
-    assert len(found) == len(set(found)) == 23
+    assert len(found) == len(set(found)) == 24

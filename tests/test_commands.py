@@ -747,6 +747,12 @@ class TestPreview:
         found = self.preview(f"id:{customer.uuid}")
         assert found["object_pk"] == str(customer.pk)
 
+    def test_by_plain_id(self) -> None:
+        """What is no primary key is the id over there, as to the verbs."""
+        customer = Customer.objects.create_user("ada")
+        found = self.preview(str(customer.uuid))
+        assert found["object_pk"] == str(customer.pk)
+
     @pytest.mark.parametrize("person", ["{pk}", "shop.lead:{pk}", "id:{pk}"])
     def test_only_where_the_model_lives(self, settings: Any, person: str) -> None:
         """A model that a router keeps off a database is not looked for there."""
@@ -1013,6 +1019,8 @@ class TestResend:
         [
             (("--state", "held"), {"state": "held"}),
             (("--person", "id:7"), {"person": "id:7"}),
+            (("--person", "7"), {"person": "id:7"}),
+            (("--person", "email:Ada@example.com"), {"person": "email:ada@example.com"}),
             (("--event", "exported"), {"name": "exported"}),
             (("--older-than", "2h"), {"created_at": timedelta(hours=3)}),
             (("--newer-than", "90s"), {"created_at": timedelta(seconds=5)}),

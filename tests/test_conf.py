@@ -318,8 +318,11 @@ class TestRefused:
             ("ENABLED", 1, "must be True or False, not int"),
             ("QUEUE", "memory", '"memory" comes with a later release'),
             ("QUEUE", "celery", 'has an unknown value. Accepted: "outbox".'),
-            ("SENDER", "celery", '"celery" comes with a later release'),
-            ("SENDER", "tasks", 'Accepted: "thread", "command", "immediate" or the dotted path'),
+            (
+                "SENDER",
+                "cron",
+                '"thread", "command", "celery", "tasks", "immediate" or the dotted',
+            ),
             ("SENDER", "threads", '(did you mean "thread"?)'),
             ("SENDER", "a.b c", "has an unknown value"),
             ("SENDER", "a..b", "has an unknown value"),
@@ -559,7 +562,7 @@ class TestEnvironment:
             ("DATABASES", "default,default", "each once"),
             ("REGION", "mars", 'Accepted: "us", "eu"'),
             ("API_KEY", f"{SECRET} ", "white space"),
-            ("SENDER", "celery", "later release"),
+            ("SENDER", "cron", "has an unknown value"),
         ],
     )
     def test_wrong_variable(

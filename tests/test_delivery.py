@@ -9,11 +9,14 @@ from django.db import connections, transaction
 
 import django_customerio as cio
 from django_customerio.delivery import drain_everything
+from django_customerio.dispatch import Dispatch
 from django_customerio.exceptions import SendingRefused
+from django_customerio.identifiers import lane_of
 from django_customerio.mapping import registry
 from django_customerio.models import Fingerprint, Lane, OutboxMessage, SentMessage, Tombstone
 
-from .shop.models import Account, Customer, Employee, Lead, Plan, Reader
+from .fake import HangUp
+from .shop.models import Account, Customer, Employee, Lead, Partner, Plan, Reader
 
 
 def make(name: str = "ada", **fields: object) -> Customer:
@@ -429,3 +432,240 @@ def test_databases_are_drained_apart(site, drain):
     reports = drain_everything()
     assert reports["other", "default"].accepted == 2
     assert site.people["email:o@example.com"] == {"name": "O", "topics": []}
+
+
+def cut(request):
+    """Take effect, and answer nothing."""
+    raise HangUp(applied=True)
+
+
+def test_a_value_that_goes_back_after_a_lost_answer_is_told(site, drain, wait):
+    """What was applied without an answer counts as unknown, not as never told."""
+    ada = make(first_name="A")
+    drain()
+    ada.first_name = "B"
+    ada.save()
+    site.answer = cut
+    drain()
+    wait()
+    site.answer = None
+    ada.first_name = "A"
+    ada.save()
+    drain()
+    assert site.people[f"id:{ada.uuid}"]["first_name"] == "A"
+
+
+def test_a_value_that_is_cleared_after_a_lost_answer_is_taken_back(site, drain, wait):
+    """Even if it was the first that was ever told."""
+    account = Account.objects.create(customer=make(), favourite=Plan.objects.create(name="pro"))
+    site.answer = cut
+    drain()
+    wait()
+    site.answer = None
+    account.favourite = None
+    account.save()
+    drain()
+    assert "favourite" not in site.people[f"id:{account.pk}"]
+
+
+def test_somebody_excluded_after_a_lost_answer_is_deleted(site, drain, wait):
+    """Customer.io may know them."""
+    employee = Employee.objects.create(name="K")
+    site.answer = cut
+    drain()
+    wait()
+    site.answer = None
+    employee.consented = False
+    employee.save()
+    drain()
+    wait()
+    drain()
+    assert site.people == {}
+
+
+def test_a_lost_answer_loses_no_opt_out_and_tells_no_opt_in(site, drain, wait):
+    """Invariant 14, when it is unknown what Customer.io holds."""
+    ada = make()
+    drain()
+    ada.is_unsubscribed = True
+    ada.save()
+    site.answer = lambda request: (503, {})
+    drain()
+    wait()
+    site.answer = None
+    drain()
+    assert site.people[f"id:{ada.uuid}"]["unsubscribed"] is True
+    site.answer = cut
+    ada.is_unsubscribed, ada.first_name = False, "Ada"
+    ada.save()
+    drain()
+    wait()
+    site.answer = None
+    drain()
+    assert site.people[f"id:{ada.uuid}"]["unsubscribed"] is True
+    assert site.people[f"id:{ada.uuid}"]["first_name"] == "Ada"
+
+
+@pytest.mark.parametrize("how", ["raises", "vanishes"])
+def test_what_a_worker_that_ended_may_have_told_is_told_again(site, drain, monkeypatch, how):
+    """Nobody knows what became of its request."""
+    ada = make(first_name="A")
+    drain()
+    ada.first_name = "B"
+    ada.save()
+    if how == "raises":
+
+        def end(*args):
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(Dispatch, "_accept", end)
+            drain()
+    else:
+        site.people[f"id:{ada.uuid}"]["first_name"] = "B"
+        Lane.objects.filter(number=lane_of(f"id:{ada.uuid}")).update(token="x", leased_until=1)
+    ada.first_name = "A"
+    ada.save()
+    drain()
+    assert site.people[f"id:{ada.uuid}"]["first_name"] == "A"
+
+
+def test_a_look_after_an_explicit_identify_in_one_batch(site, drain):
+    """It is not answered by what was known before that."""
+    ada = make(first_name="Ada")
+    drain()
+    ada.customerio.identify({"first_name": "X"})
+    ada.save()
+    drain()
+    assert site.people[f"id:{ada.uuid}"]["first_name"] == "Ada"
+
+
+def test_what_was_said_by_hand_is_taken_back_where_the_database_holds_nothing(site, drain):
+    """Null is a value of the database's own."""
+    account = Account.objects.create(customer=make())
+    drain()
+    account.customerio.identify({"favourite": "x"})
+    drain()
+    account.save()
+    drain()
+    assert "favourite" not in site.people[f"id:{account.pk}"]
+
+
+def test_two_maps_may_tell_of_one_person(site, drain):
+    """Neither's look answers the other's, and neither forgets what the other told."""
+    partner = Partner.objects.create_user("p", "p@example.com", "pw", company="ACME")
+    Customer.objects.get(pk=partner.pk).save()
+    drain()
+    partner.company = "B"
+    Customer.objects.get(pk=partner.pk).save()
+    partner.save()
+    drain()
+    assert site.people[f"id:{partner.uuid}"]["company"] == "B"
+    partner.save()
+    assert drain().requests == 0
+
+
+def test_a_look_that_says_nothing_does_not_stop_the_repetition(site, drain, settle):
+    """Only something that was said of the person makes it wrong."""
+    employee = Employee.objects.create(name="K")
+    drain()
+    employee.consented = False
+    employee.save()
+    drain()
+    employee.notes = "x"
+    employee.save()
+    drain()
+    settle()
+    drain()
+    assert site.actions()[-2:] == ["delete", "delete"]
+
+
+def test_repetitions_keep_the_limits(site, drain, settle):
+    """Invariant 7, after many were deleted at once."""
+    for number in range(1100):
+        cio.delete(str(number))
+    drain()
+    settle()
+    site.requests.clear()
+    drain()
+    sizes = [len(request.items) for request in site.batches]
+    assert max(sizes) <= 500
+    assert sum(sizes) == 1100
+
+
+def test_a_worker_that_overslept_buries_nobody_who_is_back(site, drain, settle):
+    """The next owner of the lane said the delete again, and what came after it."""
+    employee = Employee.objects.create(name="K")
+    drain()
+    pk = employee.pk
+    employee.delete()
+    Employee.objects.create(pk=pk, name="again")
+    slept = []
+
+    def oversleep(request):
+        if slept or b'"delete"' not in request.body:
+            return None
+        slept.append(1)
+        site.apply(request.items)
+        Lane.objects.exclude(token="").update(leased_until=1)
+        drain()
+        connections.close_all()
+        return 200, {}
+
+    site.answer = oversleep
+    drain()
+    assert f"id:{pk}" in site.people
+    settle()
+    drain()
+    assert f"id:{pk}" in site.people
+
+
+def test_a_row_that_cannot_be_loaded_blocks_nobody(site, drain, monkeypatch):
+    """The others of its batch are told; it is dead, and says why without a value."""
+    good, bad = make("good"), make("bad")
+    person_map = registry.get(Customer)
+    real = type(person_map).read
+
+    def read(self, pks, *, using):
+        if str(bad.pk) in pks:
+            raise ValueError("secret")
+        return real(self, pks, using=using)
+
+    monkeypatch.setattr(type(person_map), "read", read)
+    report = drain()
+    assert (report.accepted, report.dead) == (1, 1)
+    assert f"id:{good.uuid}" in site.people
+    answer = OutboxMessage.objects.get().answer
+    assert "ValueError" in answer
+    assert "secret" not in answer
+
+
+def test_an_unsuppress_shares_no_request_with_what_follows(site, drain):
+    """It must have been worked through before."""
+    cio.unsuppress("42")
+    cio.identify("42", {"a": 1})
+    drain()
+    assert [len(request.items) for request in site.batches] == [1, 1]
+
+
+def test_another_secret_key_forgets_nobody(site, drain, settings):
+    """Somebody excluded afterwards is deleted all the same."""
+    employee = Employee.objects.create(name="K")
+    drain()
+    settings.SECRET_KEY = "another"
+    employee.consented = False
+    employee.save()
+    drain()
+    assert site.people == {}
+
+
+def test_draining_without_autocommit_is_refused(site, drain):
+    """No lease would ever be committed."""
+    connection = connections["default"]
+    connection.set_autocommit(False)
+    try:
+        with pytest.raises(SendingRefused, match="autocommit"):
+            drain()
+    finally:
+        connection.rollback()
+        connection.set_autocommit(True)

@@ -136,6 +136,20 @@ def test_what_commits_late_is_found_by_a_sweep(site, drain):
     assert drain().accepted == 1
 
 
+def test_what_commits_late_still_goes_before_what_follows_it(site, drain):
+    """Floors steer where a look begins, not what of a lane is read."""
+    cio.track("42", "first")
+    [late] = OutboxMessage.objects.all()
+    OutboxMessage.objects.all().delete()
+    lanes.create(**USING, workspace="default")
+    Lane.objects.update(floor=late.id + 10_000)
+    late.save(force_insert=True)
+    cio.track("42", "second")
+    OutboxMessage.objects.filter(name="second").update(id=late.id + 20_000)
+    drain()
+    assert site.actions() == ["first", "second"]
+
+
 def test_a_lower_id_that_commits_a_little_late_is_found_without_a_sweep(site, drain):
     """Neighbours commit in another order than they count."""
     cio.track("42", "a")
@@ -240,7 +254,7 @@ def test_a_payload_that_kills_its_worker_is_found_in_small_steps(site, drain):
         WorkspaceStatus.objects.update(paused_until=0, failures=0)
     assert sizes == [60, 50, 5, 1]
     first = OutboxMessage.objects.earliest("id")
-    assert first.attempts == 1
+    assert first.attempts == 0, "the worker lived"
     lapse()
     OutboxMessage.objects.filter(pk=first.pk).update(attempts=12, retry_at=0)
     Lane.objects.filter(number=number).update(lapses=3)
@@ -251,3 +265,14 @@ def test_a_payload_that_kills_its_worker_is_found_in_small_steps(site, drain):
     assert (dead.pk, "vanished" in dead.answer) == (first.pk, True)
     assert [e["name"] for e in site.events()] == [f"step_{n}" for n in range(1, 60)]
     assert Lane.objects.get(number=number).lapses == 0
+
+
+def test_a_deep_lane_recovers_from_lapses(site, drain):
+    """Its steps grow again when what may have killed its owner is past."""
+    for _ in range(700):
+        cio.track("42", "x")
+    lanes.create(**USING, workspace="default")
+    Lane.objects.update(lapses=3)
+    drain()
+    assert len(site.batches) < 40
+    assert len(site.events()) == 700

@@ -147,17 +147,6 @@ class TestOptions:
                 ["email"]
             )
 
-    def test_unknown_dependencies(self) -> None:
-        """Kept for a check: what depends_on names and the model does not have."""
-        person_map = made(
-            Customer,
-            attributes=[
-                attrs.Number("a", source=len, depends_on=["orders", "orders__total", "email"]),
-                attrs.Number("b", source=len, depends_on=["order", "plan.name"]),
-            ],
-        )
-        assert person_map.unknown_dependencies() == [("b", "order"), ("b", "plan.name")]
-
 
 class TestRegistry:
     def test_nearest_in_the_line_of_descent(self) -> None:

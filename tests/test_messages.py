@@ -632,6 +632,7 @@ def test_relationships() -> None:
         [{"identifiers": {"object_type_id": "1", "object_id": " "}}],
         [{"identifiers": {"object_type_id": "1", "object_id": "a" * 151}}],
         [{"identifiers": {"object_type_id": True, "object_id": "a"}}],
+        [{"identifiers": {"object_type_id": "company", "object_id": "a"}}],
         [{"identifiers": {"object_type_id": "1", "object_id": "a\0"}}],
         [{"identifiers": {"object_type_id": "1", "object_id": "a", "cio_object_id": "b"}}],
         [{"identifiers": {"cio_object_id": "b", "other": "c"}}],

@@ -12,10 +12,10 @@ from django.core.signals import request_started
 from django.db import connections, transaction
 
 import django_customerio as cio
-from django_customerio import delivery, senders
+from django_customerio import delivery, lanes, senders
 from django_customerio.models import Lane, OutboxMessage
 from django_customerio.senders import thread as thread_module
-from django_customerio.senders.thread import needs_caller
+from django_customerio.senders.thread import ThreadSender, needs_caller
 from django_customerio.signals import message_sent
 
 from .shop.models import Reader
@@ -241,3 +241,65 @@ def test_the_base_is_no_sender():
     """It says what to write."""
     with pytest.raises(NotImplementedError):
         senders.Sender().wake("default")
+
+
+def test_a_busy_thread_sweeps_all_the_same(threaded, site, customerio):
+    """What committed late is found while wake-ups never end."""
+    customerio(SENDER="command")
+    cio.track("42", "late")
+    [late] = OutboxMessage.objects.all()
+    lanes.create(using="default", workspace="default")
+    Lane.objects.update(floor=late.id + 10_000)
+    customerio(SENDER="thread", DATABASES=["default"])
+
+    def found():
+        senders.wake("default")
+        return site.events("late")
+
+    assert until(found)
+    senders.get_sender().close()
+
+
+def test_a_workspace_without_end_of_work_leaves_others_their_turn(threaded, site, settings):
+    """After a while the next one is looked at."""
+    options = dict(settings.CUSTOMERIO)
+    keys = {name: options.pop(name) for name in ("SITE_ID", "API_KEY", "TRACK_URL")}
+    settings.CUSTOMERIO = {**options, "WORKSPACES": {"default": keys, "brand": keys}}
+    ended = threading.Event()
+
+    def add(request):
+        if not ended.is_set():
+            cio.track("42", "busy")
+            connections.close_all()
+        return None
+
+    site.answer = add
+    try:
+        cio.track("42", "busy")
+        assert until(lambda: site.events("busy"))
+        cio.track("42", "other", workspace="brand")
+        assert until(lambda: site.events("other"))
+    finally:
+        ended.set()
+        senders.get_sender().close()
+
+
+def test_a_lock_held_at_the_fork_stops_no_child():
+    """The thread that held it is not there."""
+    sender = ThreadSender()
+    with sender._lock:
+        pid = os.fork()
+        if not pid:
+            starts = threading.Thread(target=sender._start_thread, daemon=True)
+            starts.start()
+            starts.join(5)
+            os._exit(int(starts.is_alive()))
+        _, status = os.waitpid(pid, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+
+
+def test_a_thread_that_cannot_start_costs_no_request(threaded, monkeypatch, caplog):
+    """It is logged."""
+    monkeypatch.setattr(threading.Thread, "start", lambda thread: 1 / 0)
+    begin_request()
+    assert "cannot start" in caplog.text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from django.core import mail
 
 import django_customerio as cio
 from django_customerio.exceptions import SendingRefused
@@ -40,6 +41,22 @@ def test_consent_is_not_told():
     with capture() as said:
         make()
     assert "unsubscribed" not in said.identifies[0].data
+
+
+def test_it_says_that_all_is_turned_off(settings):
+    """A test that finds nothing is told why."""
+    settings.CUSTOMERIO = {"ENABLED": False}
+    with capture() as said:
+        make()
+    with pytest.raises(AssertionError, match=r'nothing, because CUSTOMERIO\["ENABLED"\] is off'):
+        said.assert_identified()
+
+
+def test_outside_of_a_test_run_it_refuses(monkeypatch):
+    """There it would see nothing, and what is said would be sent."""
+    monkeypatch.delattr(mail, "outbox")
+    with pytest.raises(RuntimeError, match="setup_test_environment"), capture():
+        pass
 
 
 def test_blocks_nest():

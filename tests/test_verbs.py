@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 import uuid
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -11,9 +13,11 @@ import pytest
 from asgiref.sync import async_to_sync
 from django.contrib.auth.models import AnonymousUser
 from django.core.exceptions import ImproperlyConfigured
+from django.db import DatabaseError, connections
 from django.utils.functional import SimpleLazyObject
 
 import django_customerio as cio
+from django_customerio import fingerprints, settling
 from django_customerio.exceptions import InvalidMessage, NotMapped
 from django_customerio.models import OutboxMessage, SentMessage
 from django_customerio.testing import capture
@@ -284,3 +288,42 @@ def test_async_code_has_its_own_verbs(site):
     async_to_sync(say)()
     kinds = list(OutboxMessage.objects.order_by("id").values_list("kind", flat=True))
     assert kinds == ["event", "identify"]
+
+
+def erase_elsewhere(person, errors):
+    """Erase in a thread, which notes what goes wrong."""
+
+    def run():
+        try:
+            cio.erase(person)
+        except DatabaseError as error:
+            errors.append(error)
+        finally:
+            connections.close_all()
+
+    return threading.Thread(target=run)
+
+
+@pytest.mark.parametrize(
+    ("room", "name"), [(fingerprints, "store"), (settling, "_move_to_ledger")]
+)
+def test_erase_wins_over_a_batch_that_is_being_finished(site, drain, monkeypatch, room, name):
+    """Without a deadlock, and nothing of the person is left in the ledger."""
+    if connections["default"].vendor == "sqlite":
+        pytest.skip("one writer at a time")
+    lead = Lead.objects.create(name="L")
+    cio.track(lead, "a")
+    real, errors = getattr(room, name), []
+    erasing = erase_elsewhere(lead, errors)
+
+    def slow(*args, **options):
+        real(*args, **options)
+        if not erasing.ident:
+            erasing.start()
+            time.sleep(0.5)
+
+    monkeypatch.setattr(room, name, slow)
+    drain()
+    erasing.join()
+    assert errors == []
+    assert not SentMessage.objects.exclude(kind="suppress").exists()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
@@ -41,6 +41,7 @@ class ReadOnlyAdmin(_ModelAdmin):
     list_select_related = False
     empty_value_display = "-"
     change_list_template = "admin/django_customerio/change_list.html"
+    fieldsets: ClassVar[Any] = ()
     query: Callable[[str], Q]
     """Translates a search term."""
     empty_text: Any = ""
@@ -73,6 +74,18 @@ class ReadOnlyAdmin(_ModelAdmin):
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return DatabaseChangeList
 
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        return tuple(str(name) for _title, options in self.fieldsets for name in options["fields"])
+
+    def get_object(
+        self, request: HttpRequest, object_id: str, from_field: str | None = None
+    ) -> Any:
+        """Find the message, and remember who looks: payloads and links need permissions."""
+        message = super().get_object(request, object_id, from_field)
+        if message is not None:
+            message.request = request
+        return message
+
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
@@ -88,6 +101,11 @@ class ReadOnlyAdmin(_ModelAdmin):
     def event(self, message: Any) -> str:
         """Name what happened: an event, a page or a screen."""
         return str(message.name) or self.empty_value_display
+
+    @admin.display(description=_("object"))
+    def about(self, message: Any) -> str | SafeString:
+        """Link the row that the message is about."""
+        return display.object_link(message, message.request, self.admin_site)
 
     @admin.display(description=_("cause"))
     def cause_line(self, message: Any) -> str | SafeString:

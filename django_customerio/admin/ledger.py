@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
-from django.http import HttpRequest
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
@@ -26,7 +25,7 @@ class SentMessageAdmin(ReadOnlyAdmin):
         "person",
         "event",
         "attributes_line",
-        "sent",
+        "sent_age",
         "cause_line",
     )
     list_display_links = ("kind",)
@@ -43,32 +42,20 @@ class SentMessageAdmin(ReadOnlyAdmin):
         (_("Origin"), {"fields": ("cause", "workspace", "ulid")}),
     )
 
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        return tuple(str(name) for _, options in self.fieldsets for name in options["fields"])
-
-    def get_object(
-        self, request: HttpRequest, object_id: str, from_field: str | None = None
-    ) -> Any:
-        """Find the message, and remember who looks: a link needs a permission."""
-        message = super().get_object(request, object_id, from_field)
-        if message is not None:
-            message.request = request
-        return message
-
     @admin.display(description=_("state"))
     def sent_badge(self, message: SentMessage) -> SafeString:
         """Say that it was accepted."""
         return display.badge("sent", str(_("accepted")))
 
-    @admin.display(description=_("object"))
-    def about(self, message: Any) -> str | SafeString:
-        """Link the row that the message was about."""
-        return display.object_link(message, message.request, self.admin_site)
-
     @admin.display(description=_("attributes"))
     def attributes_line(self, message: SentMessage) -> str | SafeString:
         """List the names of the attributes in one line."""
         return display.one_line(self.attributes(message), 60)
+
+    @admin.display(description=_("sent ago"))
+    def sent_age(self, message: Any) -> SafeString:
+        """Show how long ago it was accepted; the exact time is in the title."""
+        return display.age(message.sent_at)
 
     @admin.display(description=_("sent"))
     def sent(self, message: Any) -> SafeString:

@@ -117,27 +117,10 @@ class OutboxMessageAdmin(ReadOnlyAdmin):
 
     # The details
 
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        return tuple(str(name) for _, options in self.fieldsets for name in options["fields"])
-
-    def get_object(
-        self, request: HttpRequest, object_id: str, from_field: str | None = None
-    ) -> Any:
-        """Find the message, and remember who looks: payloads have a permission of their own."""
-        message = super().get_object(request, object_id, from_field)
-        if message is not None:
-            message.request = request
-        return message
-
     @admin.display(description=gettext_lazy("what next"))
     def standing(self, message: Any) -> SafeString:
         """Say in sentences what the state means for this message."""
         return display.sentences(says.standing(message, self.database(message.request)))
-
-    @admin.display(description=gettext_lazy("object"))
-    def about(self, message: Any) -> str | SafeString:
-        """Link the row that the message is about."""
-        return display.object_link(message, message.request, self.admin_site)
 
     @admin.display(description=gettext_lazy("payload"))
     def payload(self, message: Any) -> str | SafeString:

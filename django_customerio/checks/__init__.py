@@ -11,14 +11,22 @@ from django.core.checks import Tags, register
 
 from .databases import check_databases, check_sqlite
 from .maps import check_maps
-from .settings import check_addresses, check_environment, check_sender, check_settings
+from .settings import (
+    check_addresses,
+    check_environment,
+    check_sender,
+    check_settings,
+    check_task_queue,
+)
 
 TAG = "customerio"
 
 
 def register_all() -> None:
     """Register every check with Django. Registering again changes nothing."""
-    for check in (check_settings, check_environment, check_sender, check_databases, check_sqlite):
+    for check in (check_settings, check_environment, check_sender, check_task_queue):
+        register(check, TAG)
+    for check in (check_databases, check_sqlite):
         register(check, TAG)
     register(check_addresses, TAG, Tags.security)
     register(check_maps, TAG, Tags.models)

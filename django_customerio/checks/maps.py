@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from django.apps import AppConfig
+from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core import checks
 from django.core.exceptions import ImproperlyConfigured
@@ -215,15 +216,21 @@ def _check_events(person_map: PersonMap) -> Iterator[checks.CheckMessage]:
                 obj=person_map.model,
                 id=WRONG_EVENT_NAME,
             )
-    users = get_user_model()
-    if person_map.on_login and registry.get(users) is not person_map:
+    if person_map.on_login and not _is_map_of_users(person_map):
         yield checks.Warning(
             f"on_login {_of(person_map)} is never tracked: those who log in are "
-            f"{users._meta.label}.",
+            f"{settings.AUTH_USER_MODEL}.",
             hint="Set on_login in the map of the user model.",
             obj=person_map.model,
             id=NO_LOG_IN,
         )
+
+
+def _is_map_of_users(person_map: PersonMap) -> bool:
+    try:
+        return registry.get(get_user_model()) is person_map
+    except ImproperlyConfigured:
+        return False  # a site may do without an app that brings it
 
 
 def _check_workspace(person_map: PersonMap) -> Iterator[checks.CheckMessage]:

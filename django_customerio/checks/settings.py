@@ -13,7 +13,9 @@ from django.utils.module_loading import import_string
 
 from django_customerio import environment
 from django_customerio.conf import Settings, WorkspaceSettings, get_settings
-from django_customerio.senders import Sender
+from django_customerio.senders import Sender, get_sender
+from django_customerio.testmode import is_quiet
+from django_customerio.validators import SENDERS, listing
 
 WRONG_SETTING = "django_customerio.E001"
 """A setting is unknown or has a wrong value; everything that needs it raises the same text."""
@@ -21,6 +23,8 @@ HALF_CREDENTIALS = "django_customerio.E002"
 """A site id without API key, or the reverse."""
 UNUSABLE_SENDER = "django_customerio.E003"
 """The dotted path of SENDER cannot be imported or is no Sender class."""
+UNUSABLE_QUEUE = "django_customerio.E004"
+"""The task queue of the sender is not there, or would send inside the web request."""
 NO_CREDENTIALS = "django_customerio.W001"
 """A workspace has no credentials: messages are kept, and nothing is sent."""
 MISSPELT_VARIABLE = "django_customerio.W002"
@@ -81,12 +85,15 @@ def _check_credentials(
                 id=HALF_CREDENTIALS,
             )
         ]
+    # Of the environment's names one may think that they belong into the settings' module.
+    is_environment = settings.shape == "environment"
+    elsewhere = " in the environment, or CUSTOMERIO in the settings" if is_environment else ""
     return [
         checks.Warning(
             f"{site_id} and {api_key} are not set: messages are kept in the outbox, and "
             "nothing is sent.",
-            hint=f"Set both, or {settings.path('ENABLED')} to False where nothing shall be "
-            "kept either.",
+            hint=f"Set both{elsewhere}, or {settings.path('ENABLED')} to False where nothing "
+            "shall be kept either.",
             id=NO_CREDENTIALS,
         )
     ]
@@ -124,10 +131,34 @@ def check_sender(**kwargs: Any) -> list[checks.CheckMessage]:
     return [
         checks.Error(
             problem,
-            hint='Give the dotted path to a Sender class, or "thread", "command" or "immediate".',
+            hint=f"Give the dotted path to a Sender class, or one of {listing(SENDERS)}.",
             id=UNUSABLE_SENDER,
         )
     ]
+
+
+def check_task_queue(**kwargs: Any) -> list[checks.CheckMessage]:
+    """Can the senders "celery" and "tasks" work here?
+
+    Not asked in a test run, whose settings often have tasks run at once, and which sends
+    nothing.
+    """
+    settings = usable_settings()
+    if settings is None or settings.sender not in ("celery", "tasks"):
+        return []
+    if not settings.enabled or is_quiet():
+        return []
+    try:
+        get_sender().validate()
+    except ImproperlyConfigured as error:
+        return [
+            checks.Error(
+                str(error),
+                hint="Until then messages wait in the outbox.",
+                id=UNUSABLE_QUEUE,
+            )
+        ]
+    return []
 
 
 def check_addresses(**kwargs: Any) -> list[checks.CheckMessage]:

@@ -12,9 +12,14 @@ from django.core.management.base import CommandError, OutputWrapper
 
 from django_customerio.conf import get_settings
 from django_customerio.delivery import outbox_aliases
+from django_customerio.exceptions import InvalidMessage
+from django_customerio.messages import Identifiers
 
 WRONG_SETTINGS = 2
 """Exit code of a command that the settings keep from working."""
+
+TYPES = ("id", "email", "phone", "cio_id", "anonymous_id")
+"""What a person can be known by at Customer.io."""
 
 
 def add_workspace(parser: ArgumentParser) -> None:
@@ -70,6 +75,23 @@ def databases(chosen: str | None) -> list[str]:
             returncode=WRONG_SETTINGS,
         )
     return [chosen]
+
+
+def person(text: str) -> tuple[Identifiers, bool]:
+    """Read who is meant by ``id:42`` or ``email:ada@example.com``; a plain text is an id.
+
+    Returns:
+        The person, and whether the text says how they are known.
+
+    Raises:
+        CommandError: nobody can be known by that.
+    """
+    kind, colon, value = text.partition(":")
+    says = bool(colon) and kind in TYPES
+    try:
+        return Identifiers.parse({kind: value} if says else text), says
+    except InvalidMessage as error:
+        raise CommandError(str(error)) from None
 
 
 def duration(seconds: float) -> str:

@@ -26,6 +26,8 @@ __all__ = ["Sender", "get_sender", "wake"]
 BUILT_IN = {
     "thread": "django_customerio.senders.thread.ThreadSender",
     "command": "django_customerio.senders.command.CommandSender",
+    "celery": "django_customerio.senders.celery.CelerySender",
+    "tasks": "django_customerio.senders.tasks.TasksSender",
     "immediate": "django_customerio.senders.immediate.ImmediateSender",
 }
 
@@ -34,7 +36,15 @@ BUILT_IN = {
 def get_sender() -> Sender:
     """The sender of this process, made when first asked for."""
     name = get_settings().sender
-    sender: Sender = import_string(BUILT_IN.get(name, name))()
+    try:
+        sender: Sender = import_string(BUILT_IN.get(name, name))()
+    except ModuleNotFoundError as error:
+        if name != "celery" or error.name not in ("celery", "kombu"):
+            raise
+        raise ImproperlyConfigured(
+            f'{get_settings().path("SENDER")} is "celery", but Celery is not installed. Run: '
+            'pip install "django-customerio[celery]"'
+        ) from None
     return sender
 
 
@@ -68,6 +78,8 @@ def _start(**kwargs: object) -> None:
     except ImproperlyConfigured as error:
         # The system check tells it too; the request must not pay for it.
         logger.error("The sender cannot start: %s", error)
+    except Exception as error:
+        logger.error("The sender cannot start (%s).", type(error).__name__)
 
 
 def connect() -> None:

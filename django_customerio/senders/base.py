@@ -9,6 +9,13 @@ class Sender:
     Instances are made without arguments, once per process, and used by many threads.
     """
 
+    def validate(self) -> None:
+        """Look whether it can work with the site's settings, without asking anybody else.
+
+        Raises:
+            ImproperlyConfigured: it cannot; the text tells the cure.
+        """
+
     def start(self) -> None:
         """A process begins to serve requests: look for what was left by an earlier one."""
 

@@ -12,6 +12,7 @@ import logging
 import os
 import random
 import threading
+import time
 
 from django.db import Error as DatabaseError
 from django.db import connections
@@ -42,7 +43,8 @@ class ThreadSender(Sender):
     """One draining thread per process, woken after each commit."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        # One a process: a fork may happen while a thread that is not in the child holds it.
+        self._locks: dict[int, threading.Lock] = {}
         self._pid = 0
         self._thread: threading.Thread | None = None
         self._caller = ImmediateSender()
@@ -52,6 +54,10 @@ class ThreadSender(Sender):
         self._wakes: dict[str, bool] = {}
         self._news = threading.Event()
         self._closing = threading.Event()
+
+    @property
+    def _lock(self) -> threading.Lock:
+        return self._locks.setdefault(os.getpid(), threading.Lock())
 
     @property
     def is_alive(self) -> bool:
@@ -104,6 +110,7 @@ class ThreadSender(Sender):
 
     def _run(self, closing: threading.Event, news: threading.Event) -> None:
         pause = SWEEP
+        swept = time.monotonic()
         try:
             while not closing.is_set():
                 woken = news.wait(pause)
@@ -111,7 +118,8 @@ class ThreadSender(Sender):
                 if closing.is_set():
                     break
                 wakes = self._take_wakes()
-                if not woken:
+                if not woken or time.monotonic() - swept >= SWEEP:
+                    swept = time.monotonic()
                     wakes = {
                         alias: True
                         for alias in delivery.outbox_aliases()
@@ -138,6 +146,8 @@ class ThreadSender(Sender):
                     report = delivery.drain(
                         using=alias,
                         workspace=workspace,
+                        # The others want their turn, too.
+                        budget=SWEEP,
                         should_stop=closing.is_set,
                         sweep=sweep,
                     )
@@ -158,7 +168,9 @@ class ThreadSender(Sender):
                         type(error).__name__,
                     )
                 else:
-                    if report.resume_in is not None:
+                    if report.outcome == "stopped":
+                        pause = 0.0
+                    elif report.resume_in is not None:
                         pause = min(pause, max(0.1, report.resume_in))
         return pause
 

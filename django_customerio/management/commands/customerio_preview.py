@@ -8,13 +8,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from django_customerio.exceptions import InvalidMessage
 from django_customerio.management import options as shared
 from django_customerio.mapping import PersonMap, registry
-from django_customerio.messages import Identifiers
 from django_customerio.preview import Preview, find_by_key, maps_on, preview
-
-_TYPES = ("id", "email", "phone", "cio_id", "anonymous_id")
 
 
 class Command(BaseCommand):
@@ -31,7 +27,8 @@ class Command(BaseCommand):
             "person",
             metavar="PERSON",
             help="shop.Customer:42 (model and primary key), 42 (primary key, where one mapped "
-            "model has it), id:42 or email:ada@example.com (as Customer.io knows them).",
+            "model has it, or else id at Customer.io), id:42 or email:ada@example.com (as "
+            "Customer.io knows them).",
         )
         parser.add_argument("--json", action="store_true", help="All of it as one JSON object.")
         shared.add_workspace(parser)
@@ -80,13 +77,10 @@ class Command(BaseCommand):
 
 
 def _find(text: str, using: str) -> list[tuple[PersonMap, str]]:
-    kind, colon, value = text.partition(":")
-    if colon and kind in _TYPES:
-        try:
-            person = Identifiers.parse({kind: value})
-        except InvalidMessage as error:
-            raise CommandError(str(error)) from None
+    person, says = shared.person(text)
+    if says:
         return list(find_by_key(person, using=using))
+    kind, colon, value = text.partition(":")
     if colon and "." in kind:
         person_map = registry.by_label(kind.lower())
         if person_map is None:
@@ -99,7 +93,9 @@ def _find(text: str, using: str) -> list[tuple[PersonMap, str]]:
             if person_map in maps_on(using) and _is_there(person_map, value, using)
             else []
         )
-    return [(each, text) for each in maps_on(using) if _is_there(each, text, using)]
+    found = [(each, text) for each in maps_on(using) if _is_there(each, text, using)]
+    # To the verbs a plain text is the id over there, so here too, where it is no key.
+    return found or list(find_by_key(person, using=using))
 
 
 def _is_there(person_map: PersonMap, pk: str, using: str) -> bool:

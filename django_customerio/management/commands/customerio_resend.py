@@ -32,7 +32,9 @@ class Command(BaseCommand):
         parser.add_argument(
             "--state", choices=("dead", "held"), help="Only dead, or only held ones."
         )
-        parser.add_argument("--person", metavar="KEY", help="Of one person: id:42.")
+        parser.add_argument(
+            "--person", metavar="KEY", help="Of one person: 42, id:42 or email:ada@example.com."
+        )
         parser.add_argument("--event", metavar="NAME", help="Events of this name.")
         parser.add_argument("--older-than", metavar="AGE", type=_age, help="Such as 90m, 12h, 3d.")
         parser.add_argument("--newer-than", metavar="AGE", type=_age, help="Such as 90m, 12h, 3d.")
@@ -101,7 +103,7 @@ def _filter(
     states = [options["state"]] if options["state"] else ["dead", "held"]
     rows = rows.filter(state__in=states, workspace__in=workspaces)
     if options["person"]:
-        rows = rows.filter(person=options["person"])
+        rows = rows.filter(person=shared.person(options["person"])[0].key)
     if options["event"]:
         rows = rows.filter(name=options["event"])
     if options["older_than"] is not None:
