@@ -1,1 +1,1 @@
-"""Measurements, as ratios side by side in one run."""
+"""Measurements, as ratios side by side in one run: ``python -m benchmarks``."""

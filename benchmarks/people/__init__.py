@@ -1,0 +1,1 @@
+"""A model that is mapped, and its twin that is not."""
