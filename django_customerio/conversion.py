@@ -55,6 +55,13 @@ def encode(value: Any) -> str:
         InvalidMessage: For NaN, infinity, lone surrogates, endless nesting and types
             that JSON does not have.
     """
+    kind = type(value)
+    if kind is bool:
+        return "true" if value else "false"
+    if value is None:
+        return "null"
+    if kind is int:
+        return int.__repr__(value)
     try:
         text = _dump(value)
         if not text.isascii():

@@ -237,7 +237,9 @@ class _Worker:
             views = [view for view in views if not _is_special(view)]
         rows: list[Row] = []
         number, position = 1, 0
-        while position < len(views) and len(rows) < self.limit:
+        # Nearly full is full: for a few rows more another lane would be broken up, and the
+        # rest of it cost one more lease.
+        while position < len(views) and len(rows) < self.limit * 3 // 4:
             chosen = sorted(views[position : position + number], key=lambda view: view.number)
             position += number
             taken = [

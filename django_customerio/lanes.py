@@ -99,6 +99,13 @@ def _statements(using: str) -> _Statements:
     lane, outbox = quote(Lane._meta.db_table), quote(OutboxMessage._meta.db_table)
     now = clock_sql(connection)
     mine = "id = %s AND epoch = %s AND token = %s"
+    # A lease need not wait for the disk: a server that crashes and forgets it has cut off its
+    # owner as well. What is renewed or settled later waits, and takes it along.
+    soon = (
+        " AND set_config('synchronous_commit', 'off', true) = 'off'"
+        if connection.vendor == "postgresql"
+        else ""
+    )
     return _Statements(
         # A scalar subquery, for it stays 64 probes of the index: an EXISTS may be turned into
         # a join that reads the whole backlog.
@@ -113,12 +120,12 @@ def _statements(using: str) -> _Statements:
         lease=f"""
             UPDATE {lane} SET epoch = epoch + 1, token = %s, leased_until = {now} + %s,
                    lapses = %s
-             WHERE {mine} AND (leased_until <= {now} OR leased_until > {now} + %s)""",
+             WHERE {mine} AND (leased_until <= {now} OR leased_until > {now} + %s){soon}""",
         renew=f"UPDATE {lane} SET leased_until = {now} + %s, floor = %s WHERE {mine}",
         release=f"""
             UPDATE {lane} SET token = '', leased_until = 0, paused_until = {now} + %s,
                    floor = %s, failures = %s, failing_since = %s, lapses = %s
-             WHERE {mine}""",
+             WHERE {mine}{soon}""",
     )
 
 
