@@ -23,6 +23,12 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+UNMAPPED_LOOKS = 10
+"""Looks at a row of a model that is not mapped here, before it is dead."""
+
+UNMAPPED_WAIT = 60.0
+"""Seconds from one such look to the next."""
+
 
 @dataclass(slots=True, kw_only=True)
 class Outcomes:
@@ -58,13 +64,23 @@ class Outcomes:
                 self.workspace.alias,
             )
         for row, error in plan.broken:
-            self.die([row], answer=str(error), error=error)
+            if error.field == "model" and row.attempts < UNMAPPED_LOOKS:
+                self._let_wait(row, str(error))
+            else:
+                self.die([row], answer=str(error), error=error)
         self.report.dropped += len(plan.dropped)
         self.report.discarded += len(plan.discarded)
         self.report.expired += len(plan.expired)
         self.report.held += len(plan.held)
         self.settled.update(row.id for row in gone)
         self.settled.update(row.id for row in plan.held)
+
+    def _let_wait(self, row: Row, answer: str) -> None:
+        """In a rolling deploy another process may know the model already."""
+        settling.count_attempt([row], using=self.using, wait=UNMAPPED_WAIT, answer=answer)
+        for lease in self.leases:
+            if lease.number == row.lane:
+                lease.closed.add(row.person)
 
     def bury(self, item: Item) -> None:
         """Do not repeat a delete that came to its end."""

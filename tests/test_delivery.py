@@ -8,6 +8,7 @@ import pytest
 from django.db import connections, transaction
 
 import django_customerio as cio
+from django_customerio import outcomes
 from django_customerio.delivery import drain_everything
 from django_customerio.dispatch import Dispatch
 from django_customerio.exceptions import SendingRefused
@@ -269,12 +270,32 @@ def test_a_person_known_by_another_id_by_now_is_told_once(site, drain):
     assert [i["identifiers"] for i in identifies] == [{"email": "new@example.com"}]
 
 
-def test_an_unmapped_model_is_dead_with_the_reason(site, drain):
-    """A row of a model that is no longer mapped waits for a person's decision."""
+def test_an_unmapped_model_waits_for_a_newer_release_then_is_dead(site, drain, wait):
+    """In a rolling deploy another process may know it already; in the end a person decides."""
     make()
     OutboxMessage.objects.update(model="shop.gone")
-    assert drain().dead == 1
-    assert "shop.gone" in OutboxMessage.objects.get().answer
+    cio.track("42", "bought")
+    report = drain()
+    assert (report.dead, report.accepted) == (0, 1)
+    row = OutboxMessage.objects.get()
+    assert (row.state, row.attempts) == ("pending", 1)
+    assert "shop.gone" in row.answer
+    for _ in range(outcomes.UNMAPPED_LOOKS):
+        wait()
+        report = drain()
+    assert report.dead == 1
+    assert "shop.gone" in OutboxMessage.objects.get(state="dead").answer
+
+
+def test_what_waited_unmapped_is_told_once_it_is_mapped(site, drain, wait):
+    """Nothing of it is lost."""
+    ada = make()
+    OutboxMessage.objects.update(model="shop.gone")
+    drain()
+    OutboxMessage.objects.update(model="shop.customer")
+    wait()
+    drain()
+    assert site.people[f"id:{ada.uuid}"]["email"] == "ada@example.com"
 
 
 def test_expired_messages_are_dropped(site, drain):

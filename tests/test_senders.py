@@ -83,6 +83,21 @@ def test_immediate_sends_what_a_receiver_of_our_signals_adds(site, customerio):
     assert site.actions() == ["a", "b"]
 
 
+def test_one_workspace_in_trouble_keeps_nothing_from_the_others(site, settings, caplog):
+    """The error is logged when all had their turn."""
+    settings.CUSTOMERIO = {
+        "SENDER": "immediate",
+        "WORKSPACES": {
+            # Not on this machine, so the client refuses in a test.
+            "default": {"SITE_ID": "A", "API_KEY": "K"},
+            "brand_b": {"SITE_ID": "B", "API_KEY": "K", "TRACK_URL": site.url},
+        },
+    }
+    cio.track("42", "bought", workspace="brand_b")
+    assert site.actions() == ["bought"]
+    assert "this machine" in caplog.text
+
+
 def test_the_thread_sends_after_the_commit(threaded, site):
     """In a thread of its own, which is not there before it is needed."""
     assert not threaded.is_alive

@@ -23,9 +23,16 @@ class ImmediateSender(Sender):
             # that is already running.
             return
         self._busy.draining = True
+        failed: Exception | None = None
         try:
             for workspace in get_settings().workspaces:
-                # Nobody looks later, so each look is one at everything.
-                delivery.drain(using=using, workspace=workspace, sweep=True)
+                # Nobody looks later, so each look is one at everything; and what is wrong with
+                # one workspace keeps nothing from the others.
+                try:
+                    delivery.drain(using=using, workspace=workspace, sweep=True)
+                except Exception as error:
+                    failed = failed or error
         finally:
             self._busy.draining = False
+        if failed is not None:
+            raise failed
