@@ -65,6 +65,7 @@ def drain(
     should_stop: Callable[[], bool] | None = None,
     progress: Callable[[Report], None] | None = None,
     sweep: bool = True,
+    company: bool = False,
 ) -> Report:
     """Send what is queued on one database for one workspace.
 
@@ -73,6 +74,7 @@ def drain(
         should_stop: asked between batches.
         progress: called after each batch.
         sweep: end with a look at everything, not only from the lanes' floors.
+        company: a small request soon after another one waits a moment for more messages.
 
     Raises:
         SendingRefused: a transaction is open, or a test run did not ask for it.
@@ -100,6 +102,8 @@ def drain(
         progress=progress or (lambda report: None),
         lease=settings.lease,
         sweep=sweep,
+        is_full=not company,
+        company=company,
     )
     return worker.run()
 
@@ -138,6 +142,9 @@ class _Worker:
     progress: Callable[[Report], None]
     lease: float
     sweep: bool
+    company: bool
+    is_full: bool
+    """Whether the last batch was: then the next one need not wait for company."""
     report: Report = field(default_factory=Report)
     leases: list[Lease] = field(default_factory=list)
     limit: int = batches.BATCH_ITEMS
@@ -179,6 +186,9 @@ class _Worker:
                 self._begin_to_sweep(gate)
                 return True
             return self._nothing_to_take(views, gate)
+        if not self.is_full and (gate.slot_in or not breaker.take_slot(**where)):
+            time.sleep(gate.slot_in or 0.005)
+            return True
         first = gate.failures >= breaker.FAILURES_BEFORE_PAUSE
         if first and not breaker.try_first(
             gate, using=self.using, workspace=self.workspace.alias, seconds=self.lease
@@ -350,6 +360,7 @@ class _Worker:
 
     def _fit_limit(self, items: Sequence[Item]) -> None:
         """Read about as many rows as fill a batch: large ones need not be read in vain."""
+        self.is_full = not self.company or len(items) * 2 >= self.limit
         if items:
             average = sum(len(item.text) for item in items) / len(items)
             self.limit = max(

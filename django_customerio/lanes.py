@@ -92,6 +92,17 @@ class _Statements:
     release: str
 
 
+def without_waiting(using: str) -> str:
+    """A condition that makes PostgreSQL commit its statement without waiting for the disk.
+
+    For leases and their like: a server that crashes and forgets one has cut off its owner as
+    well. What is renewed or settled later waits, and takes it along.
+    """
+    if connections[using].vendor != "postgresql":
+        return ""
+    return " AND set_config('synchronous_commit', 'off', true) = 'off'"
+
+
 @lru_cache(maxsize=8)
 def _statements(using: str) -> _Statements:
     connection = connections[using]
@@ -99,13 +110,7 @@ def _statements(using: str) -> _Statements:
     lane, outbox = quote(Lane._meta.db_table), quote(OutboxMessage._meta.db_table)
     now = clock_sql(connection)
     mine = "id = %s AND epoch = %s AND token = %s"
-    # A lease need not wait for the disk: a server that crashes and forgets it has cut off its
-    # owner as well. What is renewed or settled later waits, and takes it along.
-    soon = (
-        " AND set_config('synchronous_commit', 'off', true) = 'off'"
-        if connection.vendor == "postgresql"
-        else ""
-    )
+    soon = without_waiting(using)
     return _Statements(
         # A scalar subquery, for it stays 64 probes of the index: an EXISTS may be turned into
         # a join that reads the whole backlog.

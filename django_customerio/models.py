@@ -245,6 +245,8 @@ class WorkspaceStatus(models.Model):
     refusals = models.PositiveIntegerField(default=0)
     last_success = models.BigIntegerField(default=0)
     heartbeat = models.BigIntegerField(default=0)
+    slot = models.BigIntegerField(default=0)
+    """From when on the next small request may start."""
 
     class Meta:
         default_permissions = ()

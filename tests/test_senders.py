@@ -12,8 +12,9 @@ from django.core.signals import request_started
 from django.db import connections, transaction
 
 import django_customerio as cio
-from django_customerio import delivery, lanes, senders
-from django_customerio.models import Lane, OutboxMessage
+from django_customerio import breaker, delivery, lanes, senders
+from django_customerio.clock import now_ms
+from django_customerio.models import Lane, OutboxMessage, WorkspaceStatus
 from django_customerio.senders import thread as thread_module
 from django_customerio.senders.thread import ThreadSender, needs_caller
 from django_customerio.signals import message_sent
@@ -181,6 +182,53 @@ def test_closing_ends_the_thread_and_gives_lanes_back(threaded, site):
     threaded.close()
     cio.track("42", "b")
     assert until(lambda: site.actions() == ["a", "b"])
+
+
+def test_small_requests_wait_for_company(threaded, site, customerio):
+    """The first goes at once; what comes right after it shares a request."""
+    cio.track("0", "first")
+    assert until(lambda: site.actions() == ["first"])
+    for number in range(30):
+        cio.track(str(number), "later")
+        time.sleep(0.005)
+    assert until(lambda: len(site.applied) == 31)
+    assert len(site.batches) <= 12
+
+
+def test_workers_share_the_slot_of_small_requests(site, drain):
+    """It belongs to the workspace: while another worker has it, one waits, and then sends."""
+    slot = {"using": "default", "workspace": "default"}
+    drain()
+    assert breaker.take_slot(**slot)
+    assert not breaker.take_slot(**slot)
+    cio.track("42", "a")
+    assert drain(company=True).accepted == 1
+    WorkspaceStatus.objects.update(slot=now_ms("default") + 10_000_000)
+    cio.track("42", "a")
+    assert drain(company=True).accepted == 1
+
+
+def test_a_slot_that_another_worker_snatches_is_waited_for(site, drain, monkeypatch):
+    """Whoever loses looks again."""
+    real, lost = breaker.take_slot, []
+
+    def take_slot(**where):
+        if not lost:
+            lost.append(real(**where))
+        return real(**where)
+
+    monkeypatch.setattr(breaker, "take_slot", take_slot)
+    cio.track("42", "a")
+    assert drain(company=True).accepted == 1
+    assert lost == [True]
+
+
+def test_a_backlog_waits_for_nobody(site, drain):
+    """Full batches follow each other."""
+    for _ in range(1500):
+        cio.track("42", "a")
+    report = drain(company=True)
+    assert (report.accepted, report.requests) == (1500, 3)
 
 
 def test_it_looks_again_when_a_pause_is_over(threaded, site):

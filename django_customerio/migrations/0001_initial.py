@@ -25,6 +25,7 @@ class Migration(migrations.Migration):
                 ('refusals', models.PositiveIntegerField(default=0)),
                 ('last_success', models.BigIntegerField(default=0)),
                 ('heartbeat', models.BigIntegerField(default=0)),
+                ('slot', models.BigIntegerField(default=0)),
             ],
             options={
                 'default_permissions': (),

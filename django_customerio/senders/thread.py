@@ -28,10 +28,6 @@ logger = logging.getLogger(__name__)
 SWEEP = 5.0
 """Seconds between two looks without a wake-up; they find what a lost one left."""
 
-COMPANY = 0.05
-"""Seconds from one drain to the next, for messages to share a request. The first message
-after a pause does not wait."""
-
 RECONNECT = 0.5
 """Seconds until the next look after the database failed."""
 
@@ -126,7 +122,6 @@ class ThreadSender(Sender):
                         if not needs_caller(alias)
                     }
                 pause = self._drain(wakes, closing)
-                closing.wait(COMPANY)
         finally:
             connections.close_all()
 
@@ -150,6 +145,7 @@ class ThreadSender(Sender):
                         budget=SWEEP,
                         should_stop=closing.is_set,
                         sweep=sweep,
+                        company=True,
                     )
                 except DatabaseError as error:
                     # The class only: what a driver says may quote values.
