@@ -180,17 +180,6 @@ def pause(*, using: str, workspace: str, reason: str, seconds: float, key_hash: 
     )
 
 
-def resume(*, using: str, workspace: str) -> None:
-    """End a pause, because a person says so."""
-    table, _ = _table(using)
-    _execute(
-        using,
-        f"UPDATE {table} SET paused_until = 0, pause_reason = '', paused_key = '',"
-        f" refusals = 0 WHERE workspace = %s",
-        [workspace],
-    )
-
-
 def _count(column: str, *, using: str, workspace: str) -> int:
     table, _ = _table(using)
     _execute(

@@ -106,7 +106,4 @@ def _store(using: str) -> str:
 
 def forget(people: Collection[str], *, using: str, workspace: str) -> None:
     """Know nothing of these people any more."""
-    if people:
-        Fingerprint.objects.using(using).filter(
-            workspace=workspace, person__in=list(people)
-        ).delete()
+    Fingerprint.objects.using(using).filter(workspace=workspace, person__in=list(people)).delete()

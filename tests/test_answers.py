@@ -366,8 +366,6 @@ def test_it_also_dies_of_old_age(site, drain, wait):
 
 def test_the_person_of_a_lone_failure_waits_and_others_do_not(site, drain):
     """Order is kept for the one, and the lane goes on for its neighbours."""
-    from django_customerio.messages import lane_of
-
     neighbour = next(
         str(n) for n in range(10_000) if lane_of(f"id:{n}") == lane_of("id:42") and n != 42
     )
@@ -550,3 +548,29 @@ def test_a_repetition_that_always_fails_does_not_block_its_lane(site, drain, set
     wait()
     drain()
     assert len(site.events("hello")) == 1
+
+
+def test_a_worker_that_may_not_try_first_waits(site, drain, wait, monkeypatch):
+    """Another one was quicker."""
+    cio.track("42", "a")
+    fail_until_paused(site, drain)
+    wait()
+    site.answer = None
+    monkeypatch.setattr(breaker, "try_first", lambda gate, **options: False)
+    report = drain()
+    assert (report.outcome, report.requests) == ("paused", 0)
+    assert "tries first" in report.reason
+
+
+def test_only_the_lanes_of_a_failed_part_wait(site, drain):
+    """Where a refused request was divided and a part of it failed."""
+    cio.track("1", "a")
+    cio.track("2", "b")
+    assert lane_of("id:1") != lane_of("id:2")
+    site.answer = lambda request: (400, {}) if len(request.items) > 1 else (
+        (503, {}) if "b" in names_in(request) else None
+    )  # fmt: skip
+    drain()
+    assert site.actions() == ["a"]
+    failing = Lane.objects.filter(failures__gt=0).values_list("number", flat=True)
+    assert list(failing) == [lane_of("id:2")]

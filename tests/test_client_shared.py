@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from django_customerio.client import (
     get_app_client,
     get_client,
     sending_allowed,
+    transport,
 )
 from django_customerio.exceptions import SendingRefused
 
@@ -207,3 +209,17 @@ def test_the_bare_client_needs_no_settings_and_no_models() -> None:
         env={key: value for key, value in os.environ.items() if "DJANGO" not in key},
     )
     assert (done.stdout, done.stderr) == ("RetriesExhausted\n", "")
+
+
+def test_a_checkout_that_is_not_installed_has_a_user_agent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Without a version, which only an installed package knows."""
+
+    def version(name: str) -> str:
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    transport.user_agent.cache_clear()
+    assert transport.user_agent() == "django-customerio/source"
+    transport.user_agent.cache_clear()

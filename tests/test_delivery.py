@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from django.db import connections, transaction
+from django.db import OperationalError, connections, transaction
 
 import django_customerio as cio
-from django_customerio import outcomes
+from django_customerio import delivery, outcomes
 from django_customerio.delivery import drain_everything
 from django_customerio.dispatch import Dispatch
 from django_customerio.exceptions import SendingRefused
@@ -690,3 +690,66 @@ def test_draining_without_autocommit_is_refused(site, drain):
     finally:
         connection.rollback()
         connection.set_autocommit(True)
+
+
+def test_events_alone_leave_no_ledger_when_none_is_kept(site, drain, customerio):
+    """``KEEP_SENT = None`` on the shortest path, too."""
+    customerio(KEEP_SENT=None)
+    cio.track("42", "bought")
+    assert drain().accepted == 1
+    assert not SentMessage.objects.exists()
+    assert not OutboxMessage.objects.exists()
+
+
+def test_an_event_of_a_row_that_cannot_be_loaded_is_dead(site, drain, monkeypatch):
+    """Whether its person is excluded cannot be known; others are not kept back."""
+    hidden = Employee.objects.create(name="N")
+    drain()
+    hidden.customerio.track("clicked")
+    cio.track("42", "bought")
+
+    def fail(pks, *, using):
+        raise RuntimeError("hush")
+
+    monkeypatch.setattr(registry.get(Employee), "read", fail)
+    report = drain()
+    assert (report.dead, report.accepted) == (1, 1)
+    assert "hush" not in OutboxMessage.objects.get().answer
+
+
+def test_a_database_that_fails_while_people_are_read_kills_nobody(site, drain, monkeypatch):
+    """The error is the caller's; the rows stay as they are."""
+    Employee.objects.create(name="N")
+
+    def fail(pks, *, using):
+        raise OperationalError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(registry.get(Employee), "read", fail)
+        with pytest.raises(OperationalError):
+            drain()
+    assert OutboxMessage.objects.filter(state="pending", attempts=0).count() == 2
+    assert drain().accepted == 2
+
+
+def test_a_lane_is_given_back_now_and_then(site, drain, monkeypatch):
+    """However deep it is, others have their turn; and late commits are looked for."""
+    monkeypatch.setattr(delivery, "BATCHES_PER_TURN", 2)
+    monkeypatch.setattr(delivery, "SWEEP", 0.0)
+    for number in range(1600):
+        cio.track("42", f"step_{number}")
+    epochs = Lane.objects.filter(number=lane_of("id:42"))
+    assert drain().accepted == 1600
+    assert epochs.get().epoch >= 2
+    assert [e["name"] for e in site.events()] == [f"step_{n}" for n in range(1600)]
+
+
+def test_a_repeated_delete_that_is_refused_is_not_said_for_ever(site, drain, settle):
+    """The first one was accepted; nobody is left to tell of the second."""
+    cio.delete("42")
+    drain()
+    settle()
+    site.answer = lambda request: (400, {})
+    report = drain()
+    assert (report.dead, report.requests) == (0, 1)
+    assert not Tombstone.objects.filter(repeat_at__gt=0).exists()

@@ -366,3 +366,22 @@ def test_a_thread_that_cannot_start_costs_no_request(threaded, monkeypatch, capl
     monkeypatch.setattr(threading.Thread, "start", lambda thread: 1 / 0)
     begin_request()
     assert "cannot start" in caplog.text
+
+
+def test_the_thread_may_be_closed_by_its_own_work(threaded, site):
+    """A receiver that changes the settings, say: it does not wait for itself."""
+    closed = []
+
+    def close(**kwargs):
+        threaded.close()
+        closed.append(threading.current_thread().name)
+
+    message_sent.connect(close)
+    try:
+        cio.track("42", "a")
+        assert until(lambda: closed)
+    finally:
+        message_sent.disconnect(close)
+    assert closed == ["django_customerio"]
+    assert until(lambda: not threaded.is_alive)
+    assert site.actions() == ["a"]
