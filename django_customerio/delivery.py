@@ -6,6 +6,7 @@ locked while a request is under way.
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -14,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from django.db import Error as DatabaseError
-from django.db import connections, router
+from django.db import connections
 
 from . import batches, breaker, lanes, tombstones
 from . import rows as outbox
@@ -24,9 +25,8 @@ from .conf import WorkspaceSettings, get_settings, get_workspace
 from .dispatch import Dispatch
 from .exceptions import SendingRefused
 from .lanes import LaneView, Lease
-from .models import OutboxMessage
 from .report import Report
-from .rows import Row
+from .rows import Row, outbox_aliases
 
 if TYPE_CHECKING:
     from .client import TrackClient
@@ -46,17 +46,6 @@ IDLE_PAUSE = 1.0
 """Seconds that a lane waits when all its messages have to."""
 
 
-def outbox_aliases() -> tuple[str, ...]:
-    """Aliases of the databases that have an outbox."""
-    databases = get_settings().databases
-    return tuple(
-        alias
-        for alias in connections
-        if (databases is None or alias in databases)
-        and router.allow_migrate_model(alias, OutboxMessage)
-    )
-
-
 def drain(
     *,
     using: str,
@@ -66,6 +55,7 @@ def drain(
     progress: Callable[[Report], None] | None = None,
     sweep: bool = True,
     company: bool = False,
+    patience: float = math.inf,
 ) -> Report:
     """Send what is queued on one database for one workspace.
 
@@ -75,6 +65,7 @@ def drain(
         progress: called after each batch.
         sweep: end with a look at everything, not only from the lanes' floors.
         company: a small request soon after another one waits a moment for more messages.
+        patience: seconds that one request with its retries may take, where somebody waits.
 
     Raises:
         SendingRefused: a transaction is open, or a test run did not ask for it.
@@ -104,6 +95,7 @@ def drain(
         sweep=sweep,
         is_full=not company,
         company=company,
+        patience=patience,
     )
     return worker.run()
 
@@ -143,6 +135,7 @@ class _Worker:
     lease: float
     sweep: bool
     company: bool
+    patience: float
     is_full: bool
     """Whether the last batch was: then the next one need not wait for company."""
     report: Report = field(default_factory=Report)
@@ -283,6 +276,7 @@ class _Worker:
             leases=self.leases,
             gate=gate,
             lease=self.lease,
+            patience=self.patience,
             noted=self.noted,
         )
         lane = self.leases[0] if len(self.leases) == 1 else None

@@ -65,6 +65,8 @@ class Dispatch(Outcomes):
     gate: breaker.Gate
     lease: float
     """Seconds of a lease."""
+    patience: float
+    """Seconds that whoever drains waits for one request at most."""
     noted: float
     """When success was last written down, by the monotonic clock."""
     troubled: bool = field(init=False)
@@ -77,12 +79,12 @@ class Dispatch(Outcomes):
     @property
     def deadline(self) -> float:
         """Seconds for one request with its retries, well within a lease."""
-        return self.lease * 2 / 3
+        return min(self.patience, self.lease * 2 / 3)
 
     @property
     def settle(self) -> float:
         """Seconds after which no request that was under way can be applied any longer."""
-        return self.lease + self.deadline
+        return self.lease * 5 / 3
 
     def is_suspect(self, lease: Lease) -> bool:
         """Whether a lane's batches failed again and again while others were accepted."""

@@ -7,12 +7,24 @@ from datetime import timedelta
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from django.db import connections
+from django.db import connections, router
 from django.utils import timezone
 
 from .clock import clock_sql
+from .conf import get_settings
 from .lanes import PAUSE_LIMIT, Lease
 from .models import OutboxMessage
+
+
+def outbox_aliases() -> tuple[str, ...]:
+    """Aliases of the databases that have an outbox."""
+    databases = get_settings().databases
+    return tuple(
+        alias
+        for alias in connections
+        if (databases is None or alias in databases)
+        and router.allow_migrate_model(alias, OutboxMessage)
+    )
 
 
 class Row(NamedTuple):

@@ -15,6 +15,7 @@ import django_customerio as cio
 from django_customerio import breaker, delivery, lanes, senders
 from django_customerio.clock import now_ms
 from django_customerio.models import Lane, OutboxMessage, WorkspaceStatus
+from django_customerio.senders import immediate
 from django_customerio.senders import thread as thread_module
 from django_customerio.senders.thread import ThreadSender, needs_caller
 from django_customerio.signals import message_sent
@@ -64,6 +65,28 @@ def test_immediate_sends_before_the_caller_goes_on(site, customerio):
         cio.track("42", "a")
         assert site.requests == []
     assert site.actions() == ["a"]
+
+
+def test_immediate_does_not_wait_for_ever(site, customerio, monkeypatch):
+    """A slow Customer.io costs the caller its patience and no more; the message stays."""
+    monkeypatch.setattr(immediate, "PATIENCE", 0.2)
+    customerio(SENDER="immediate", RETRIES=3)
+    site.delay = 1.0
+    cio.track("42", "a")
+    assert site.actions() == []
+    assert OutboxMessage.objects.count() == 1
+    # And nobody asks again at once.
+    cio.track("42", "b")
+    assert len(site.requests) <= 1
+
+
+def test_immediate_leaves_a_backlog_to_others(site, customerio, monkeypatch):
+    """It is not one caller's to send."""
+    cio.track("42", "a")
+    monkeypatch.setattr(immediate, "BUDGET", 0.0)
+    customerio(SENDER="immediate")
+    cio.track("42", "b")
+    assert site.requests == []
 
 
 def test_immediate_sends_what_a_receiver_of_our_signals_adds(site, customerio):

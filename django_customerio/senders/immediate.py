@@ -9,6 +9,12 @@ from django_customerio.conf import get_settings
 
 from .base import Sender
 
+PATIENCE = 3.0
+"""Seconds that the caller waits for one request with its retries."""
+
+BUDGET = 10.0
+"""Seconds after which no further request is begun: a backlog is not one caller's to send."""
+
 
 class ImmediateSender(Sender):
     """Drains right after the commit; the caller waits for Customer.io."""
@@ -29,7 +35,13 @@ class ImmediateSender(Sender):
                 # Nobody looks later, so each look is one at everything; and what is wrong with
                 # one workspace keeps nothing from the others.
                 try:
-                    delivery.drain(using=using, workspace=workspace, sweep=True)
+                    delivery.drain(
+                        using=using,
+                        workspace=workspace,
+                        sweep=True,
+                        budget=BUDGET,
+                        patience=PATIENCE,
+                    )
                 except Exception as error:
                     failed = failed or error
         finally:
