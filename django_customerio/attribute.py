@@ -19,6 +19,7 @@ from django_customerio.exceptions import InvalidAttribute, MessageTooLarge
 from django_customerio.limits import (
     check_attribute_name,
     check_attribute_value,
+    check_created_at,
 )
 from django_customerio.paths import UnreadableError, resolve
 
@@ -129,7 +130,7 @@ class Attribute:
             result = to_json(value, field=self.name)
         except MessageTooLarge:
             self.refuse("is too large", f"{MAX_VALUE_BYTES:,} bytes are accepted")
-        return check_attribute_value(result, self.name)
+        return check_created_at(check_attribute_value(result, self.name), self.name)
 
     def mismatch(self, value: Any) -> NoReturn:
         """Raise the error for a *value* of the wrong type."""

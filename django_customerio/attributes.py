@@ -41,7 +41,7 @@ from django_customerio.conversion import (
     unix_seconds,
 )
 from django_customerio.exceptions import InvalidAttribute
-from django_customerio.limits import check_attribute_value
+from django_customerio.limits import check_attribute_value, check_created_at
 from django_customerio.wording import to_text
 
 __all__ = [
@@ -94,6 +94,7 @@ class Integer(Attribute):
 
     def clean(self, value: Any) -> int | None:
         if type(value) is int or value is None:
+            check_created_at(value, self.name)
             return check_attribute_value(value, self.name)  # type: ignore[return-value]
         if isinstance(value, Enum):
             return self.clean(value.value)
@@ -117,7 +118,7 @@ class Number(Attribute):
 
     def clean(self, value: Any) -> int | float | None:
         if type(value) is float and math.isfinite(value):
-            return value
+            return check_created_at(value, self.name)  # type: ignore[return-value]
         if value is None:
             return None
         if isinstance(value, Enum):

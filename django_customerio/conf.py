@@ -70,6 +70,10 @@ class Settings:
 
     enabled: bool = True
     queue: str = "outbox"
+    memory_size: int = 100
+    """Messages that the queue "memory" writes at once; the limit bounds what waits."""
+    memory_seconds: float = 5.0
+    memory_limit: int = 10_000
     sender: str = "thread"
     keep_sent: timedelta | None = timedelta(days=30)
     """How long the ledger is kept; None keeps none."""
@@ -240,6 +244,12 @@ def _build(
         raise ImproperlyConfigured(
             f"{where('RETRY_BASE', '')} ({made.retry_base:g} s) must not exceed "
             f"{where('RETRY_CAP', '')} ({made.retry_cap:g} s). Lower the first or raise the "
+            "second."
+        )
+    if made.memory_size > made.memory_limit:
+        raise ImproperlyConfigured(
+            f"{where('MEMORY_SIZE', '')} ({made.memory_size}) must not exceed "
+            f"{where('MEMORY_LIMIT', '')} ({made.memory_limit}). Lower the first or raise the "
             "second."
         )
     return made

@@ -66,6 +66,11 @@ def read() -> dict[str, Variable]:
     return found
 
 
+def is_of_the_line(variable: str) -> bool:
+    """Whether a value comes from ``CUSTOMERIO_URL``, not from this variable of its own."""
+    return not os.environ.get(variable)
+
+
 def misspelt() -> dict[str, str]:
     """Variables that nothing reads but that look like one that is, with the one meant.
 
@@ -171,6 +176,9 @@ def _aliases(text: str, where: str) -> tuple[str, ...]:
 CASTS: Mapping[str, Callable[[str, str], object]] = MappingProxyType(
     {
         "ENABLED": _boolean,
+        "MEMORY_SIZE": _whole,
+        "MEMORY_SECONDS": _number,
+        "MEMORY_LIMIT": _whole,
         "KEEP_SENT": _days,
         "DATABASES": _aliases,
         "TIMEOUT": _number,

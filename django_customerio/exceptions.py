@@ -7,7 +7,7 @@
     │   ├── InvalidAttribute (TypeError)    a value of the wrong type
     │   └── MessageTooLarge
     ├── NotMapped (TypeError)           neither a mapped instance nor an id
-    ├── QueueFull
+    ├── QueueFull                       no room in memory, and the database fails
     ├── SendingRefused (RuntimeError)   inside a transaction, or an unasked test run
     └── APIError                        Customer.io, or the way there, said no
         ├── APIConnectionError *        no answer
@@ -103,7 +103,7 @@ class NotMapped(CustomerIOError, TypeError):
 
 
 class QueueFull(CustomerIOError):
-    """The queue takes no more messages."""
+    """As many messages wait in memory as may, and the database does not take them."""
 
 
 class SendingRefused(CustomerIOError, RuntimeError):

@@ -111,8 +111,8 @@ class Identifiers:
         # ``__class__`` sees what a lazy object holds: ``request.user`` of nobody, mostly.
         found = "" if isinstance(person, Mapping) else f', not a "{person.__class__.__name__}"'
         raise InvalidMessage(
-            "A person is an id (a string, an integer or a UUID) or a dict with exactly one "
-            f"of {_ACCEPTED}{found}.",
+            "A person is an id (a string, an integer or a UUID), an instance of a mapped model, "
+            f"or a dict with exactly one of {_ACCEPTED}{found}.",
             field="identifiers",
         )
 

@@ -104,6 +104,23 @@ def check_attribute_value(value: JSONValue, name: str) -> JSONValue:
     return value
 
 
+def check_created_at(value: JSONValue, name: str) -> JSONValue:
+    """*value* itself, unless it is a number for ``created_at`` that is no time in seconds.
+
+    Customer.io refuses a person's whole message for it.
+
+    Raises:
+        InvalidAttribute: above all for milliseconds; ``field`` is *name*.
+    """
+    if name == "created_at" and isinstance(value, int | float) and not 0 < value < _LATEST:
+        raise InvalidAttribute(
+            '"created_at" is no time in Unix seconds between 1970 and the year 5138. '
+            "Milliseconds must be divided by 1,000; a datetime is converted by itself.",
+            field=name,
+        )
+    return value
+
+
 def check_person(person: object) -> Identifiers:
     identifiers = person if type(person) is Identifiers else Identifiers.parse(person)
     if identifiers.type == "anonymous_id":
@@ -197,6 +214,12 @@ def check_ulid(value: Any) -> None:
 
 
 def check_attributes(value: Any) -> dict[str, JSONValue]:
+    attributes = _attributes(value)
+    check_created_at(attributes.get("created_at"), "created_at")
+    return attributes
+
+
+def _attributes(value: Any) -> dict[str, JSONValue]:
     if not isinstance(value, Mapping):
         raise InvalidAttribute(
             "The attributes must be a dict of names and values.", field="attributes"
@@ -217,7 +240,7 @@ def check_attributes(value: Any) -> dict[str, JSONValue]:
 
 def check_device_attributes(value: Any) -> dict[str, str]:
     result = {}
-    for name, item in check_attributes(value).items():
+    for name, item in _attributes(value).items():
         match item:
             case str():
                 result[name] = item

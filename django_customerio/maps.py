@@ -120,6 +120,13 @@ class PersonMap:
         except FieldDoesNotExist:
             field = None
         if not isinstance(field, Field) or not is_column(field):
+            if isinstance(field, Field) and field.many_to_many:
+                raise self._wrong(
+                    "attributes",
+                    f"lists {name!r}, a many-to-many relation. It needs a type and a source that "
+                    f"tells which rows: attributes.List({name!r}, source=…), and "
+                    f"prefetch_related = [{name!r}]",
+                )
             known = [each.name for each in self.model._meta.concrete_fields]
             raise self._wrong(
                 "attributes",

@@ -1,7 +1,8 @@
 """Into the outbox, with the caller's transaction.
 
 One plain INSERT on the same database as the change it tells of, so both commit or neither
-does. Only the wake-up waits for the commit: losing it costs a moment, never a message.
+does. Only the wake-up waits for the commit: losing it costs a moment, never a message. With
+``QUEUE = "memory"`` history waits in ``buffer`` first.
 """
 
 from __future__ import annotations
@@ -11,16 +12,17 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cache, lru_cache
+from functools import cache
 from typing import TYPE_CHECKING, Protocol
 
 from django.db import connections, router, transaction
 from django.utils import timezone
 
-from . import senders
+from . import buffer, senders
 from .cause import current_cause
 from .conf import get_settings, get_workspace
 from .ids import new_ulid
+from .inserts import statement as _statement
 from .messages import Identifiers, Message, lane_of
 from .models import OutboxMessage
 from .signals import message_queued
@@ -89,6 +91,7 @@ def put_message(
     model: str = "",
     object_pk: str = "",
     expires: datetime | timedelta | None = None,
+    at_once: bool = False,
 ) -> None:
     """Queue a message as it is.
 
@@ -98,9 +101,11 @@ def put_message(
             sending.
         object_pk: primary key of that row.
         expires: a moment, or the time from now, after which it is worthless.
+        at_once: with this transaction, even if something of the person waits in memory.
 
     Raises:
         InvalidMessage: the message breaks a limit; nothing was stored.
+        QueueFull: with ``QUEUE = "memory"``, there is no room; nothing was stored.
     """
     settings = get_settings()
     if not settings.enabled:
@@ -127,6 +132,7 @@ def put_message(
             ulid=getattr(message, "id", None),
             expires_at=timezone.now() + expires if isinstance(expires, timedelta) else expires,
         ),
+        at_once=at_once,
     )
 
 
@@ -145,54 +151,38 @@ class _Row:
     expires_at: datetime | None = None
 
 
-_COLUMNS = (
-    "ulid", "workspace", "site", "lane", "person", "kind", "state", "model", "object_pk", "name",
-    "attribute_names", "body", "size", "created_at", "cause", "expires_at", "attempts",
-    "retry_at", "answer",
-)  # fmt: skip
-
-
-@lru_cache(maxsize=8)
-def _statement(using: str) -> str:
-    quote = connections[using].ops.quote_name
-    columns = ", ".join(map(quote, _COLUMNS))
-    places = ", ".join(["%s"] * len(_COLUMNS))
-    return f"INSERT INTO {quote(OutboxMessage._meta.db_table)} ({columns}) VALUES ({places})"
-
-
-def _insert(using: str, row: _Row) -> None:
+def _insert(using: str, row: _Row, *, at_once: bool = False) -> None:
     if not has_outbox(using):
         return
     connection = connections[using]
     adapt = connection.ops.adapt_datetimefield_value
     ulid = row.ulid or new_ulid()
-    # The statement is ready made: through the ORM it costs half as much again as the save
-    # that caused it. An error is the caller's to see, for it has spoilt their transaction.
-    with connection.cursor() as cursor:
-        cursor.execute(
-            _statement(using),
-            (
-                ulid,
-                row.workspace,
-                get_workspace(row.workspace).site,
-                lane_of(row.person),
-                row.person,
-                row.kind,
-                "pending",
-                row.model,
-                row.object_pk,
-                row.name,
-                row.attribute_names,
-                row.body,
-                row.size,
-                adapt(timezone.now()),
-                current_cause(),
-                adapt(row.expires_at) if row.expires_at is not None else None,
-                0,
-                0,
-                "",
-            ),
-        )
+    values = (
+        ulid,
+        row.workspace,
+        get_workspace(row.workspace).site,
+        lane_of(row.person),
+        row.person,
+        row.kind,
+        "pending",
+        row.model,
+        row.object_pk,
+        row.name,
+        row.attribute_names,
+        row.body,
+        row.size,
+        adapt(timezone.now()),
+        current_cause(),
+        adapt(row.expires_at) if row.expires_at is not None else None,
+        0,
+        0,
+        "",
+    )
+    waits = get_settings().queue == "memory" and not at_once and buffer.put(connection, values)
+    if not waits:
+        # An error is the caller's to see, for it has spoilt their transaction.
+        with connection.cursor() as cursor:
+            cursor.execute(_statement(using), values)
     if message_queued.receivers:
         message_queued.send_robust(
             OutboxMessage,
@@ -201,7 +191,8 @@ def _insert(using: str, row: _Row) -> None:
             kind=row.kind,
             ulid=ulid,
         )
-    _wake_on_commit(using)
+    if not waits:
+        _wake_on_commit(using)
 
 
 @cache

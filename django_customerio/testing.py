@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import queue
+from . import buffer, queue
 from .batches import ALONE
 from .conf import get_settings
 from .mapping import PersonMap, registry
@@ -52,6 +52,10 @@ class Said:
     using: str
 
 
+_SHOWN = 5
+"""Entries in the short form of what was captured."""
+
+
 @dataclass(slots=True)
 class _State:
     person_map: PersonMap
@@ -69,11 +73,17 @@ class _Told:
     object_pk: str
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Captured:
     """What was captured, in order. Iterate over it, or use the properties."""
 
     _entries: list[_State | _Told] = field(default_factory=list)
+
+    def __repr__(self) -> str:
+        # Reads no row: a debugger asks at any time, even when the database is in trouble.
+        shown = [_short(entry) for entry in self._entries[:_SHOWN]]
+        more = len(self._entries) - len(shown)
+        return f"<Captured: {', '.join(shown) or 'nothing'}{f' and {more} more' if more else ''}>"
 
     # What the queue calls.
 
@@ -150,9 +160,10 @@ class Captured:
         return self._find(
             self.events,
             person,
-            f"tracked {name!r}",
+            "tracked",
             lambda said: said.name == name and _holds(said.data, data),
             data,
+            event=name,
         )
 
     def assert_deleted(self, person: Any = None, /) -> Said:
@@ -178,15 +189,29 @@ class Captured:
         return "Said:\n" + ("\n".join(lines) or f"  nothing{why}")
 
     def _find(
-        self, among: list[Said], person: Any, what: str, matches: Any, wanted: dict[str, Any]
+        self,
+        among: list[Said],
+        person: Any,
+        what: str,
+        matches: Any,
+        wanted: dict[str, Any],
+        *,
+        event: str | None = None,
     ) -> Said:
         identifiers = None if person is None else _identifiers(person)
         for said in among:
             if (identifiers is None or said.person == identifiers) and matches(said):
                 return said
-        of = "" if identifiers is None else f" of {identifiers}"
+        whom = f"person {identifiers}" if identifiers else "person who has no identifier yet"
+        if event is not None:
+            of = "" if identifiers is None else f" of the {whom}"
+            problem = f"No event {event!r} was {what}{of}"
+        elif identifiers is None:
+            problem = f"Nobody was {what}"
+        else:
+            problem = f"The {whom} was not {what}"
         having = f" with {wanted}" if wanted else ""
-        raise AssertionError(f"Nobody was {what}{of}{having}.\n{self.describe()}")
+        raise AssertionError(f"{problem}{having}.\n{self.describe()}")
 
 
 @contextmanager
@@ -216,10 +241,22 @@ def live() -> Iterator[None]:
 
     For tests of the whole way: they need real commits (``TransactionTestCase``, or
     pytest's ``transaction=True``) and a ``TRACK_URL`` on loopback, such as the sandbox.
+    With ``QUEUE = "memory"``, call ``django_customerio.buffer.flush()`` to see rows at once;
+    leaving the block writes what waits.
     """
     queue.forget_tables()
     with sending_allowed():
-        yield
+        try:
+            yield
+        finally:
+            buffer.close()
+
+
+def _short(entry: _State | _Told) -> str:
+    if isinstance(entry, _State):
+        return f"identify {entry.person_map.label}"
+    message = entry.message
+    return f"{message.kind} {message.name!r}" if message.name else message.kind
 
 
 def _of_message(entry: _Told) -> Said:

@@ -21,7 +21,7 @@ from django.utils.functional import Promise
 Validator = Callable[[object, str], object]
 
 REGIONS = ("us", "eu")
-QUEUES = ("outbox",)
+QUEUES = ("outbox", "memory")
 SENDERS = ("thread", "command", "celery", "tasks", "immediate")
 
 
@@ -109,23 +109,14 @@ def url(value: object, where: str) -> str:
     raise ImproperlyConfigured(f"{where} {problem}. {cure}")
 
 
-def choice(
-    accepted: tuple[str, ...], *, later: tuple[str, ...] = (), dotted: str = ""
-) -> Validator:
-    """One of ``accepted``, or, where ``dotted`` says to what, a dotted path.
-
-    ``later`` names what a later release will accept, which is refused in plain words.
-    """
+def choice(accepted: tuple[str, ...], *, dotted: str = "") -> Validator:
+    """One of ``accepted``, or, where ``dotted`` says to what, a dotted path."""
 
     def validate(value: object, where: str) -> str:
         cure = f"Accepted: {listing(accepted)}{f' or {dotted}' if dotted else ''}."
         found = text(value, where, cure)
         if found in accepted or (dotted and re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)+", found)):
             return found
-        if found in later:
-            raise ImproperlyConfigured(
-                f'{where} "{found}" comes with a later release and does not work yet. {cure}'
-            )
         raise ImproperlyConfigured(
             f"{where} has an unknown value{suggest(found, accepted)}. {cure}"
         )
@@ -208,7 +199,10 @@ CONNECTION: Mapping[str, Validator] = MappingProxyType(
 GLOBAL: Mapping[str, Validator] = MappingProxyType(
     {
         "ENABLED": boolean,
-        "QUEUE": choice(QUEUES, later=("memory",)),
+        "QUEUE": choice(QUEUES),
+        "MEMORY_SIZE": number(1, 100_000, "messages", whole=True),
+        "MEMORY_SECONDS": number(0.01, 300, "seconds"),
+        "MEMORY_LIMIT": number(1, 1_000_000, "messages", whole=True),
         "SENDER": choice(SENDERS, dotted="the dotted path to a Sender class"),
         "KEEP_SENT": keep_sent,
         "DATABASES": databases,

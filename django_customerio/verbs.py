@@ -19,7 +19,7 @@ and those to which it means something
     (``delete``, ``suppress``, ``erase``), or lets them back, is owed for ever.
 
 Errors: ``NotMapped`` for something that is no person, ``InvalidMessage`` for what
-Customer.io would refuse. Then nothing was queued.
+Customer.io would refuse, and, with ``QUEUE = "memory"``, ``QueueFull``. Then nothing was queued.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from uuid import UUID
 from asgiref.sync import sync_to_async
 from django.db import transaction
 
-from . import fingerprints, queue
+from . import buffer, fingerprints, queue
 from .events import Event as TypedEvent
 from .exceptions import InvalidMessage, NotMapped
 from .limits import MAX_NAME_BYTES
@@ -222,7 +222,8 @@ def erase(person: Person, *, workspace: str | None = None, using: str | None = N
         queued.filter(pk__in=list(theirs.order_by("pk").values_list("pk", flat=True))).delete()
         theirs.delete()
         SentMessage.objects.using(whom.using).filter(**mine).delete()
-        whom.put(message)
+        buffer.cancel(using=whom.using, workspace=whom.workspace, person=key)
+        whom.put(message, at_once=True)
 
 
 def merge(

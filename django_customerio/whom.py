@@ -36,7 +36,13 @@ class Whom:
     person_map: PersonMap | None = None
     object_pk: str = ""
 
-    def put(self, message: Message, *, expires: datetime | timedelta | None = None) -> None:
+    def put(
+        self,
+        message: Message,
+        *,
+        expires: datetime | timedelta | None = None,
+        at_once: bool = False,
+    ) -> None:
         queue.put_message(
             message,
             using=self.using,
@@ -45,6 +51,7 @@ class Whom:
             model=self.person_map.label if self.person_map else "",
             object_pk=self.object_pk,
             expires=_deadline(expires),
+            at_once=at_once,
         )
 
 

@@ -429,6 +429,23 @@ def test_good_names(name: str) -> None:
     assert attrs.Attribute(name).name == name
 
 
+@pytest.mark.parametrize("kind", [attrs.Attribute, attrs.Integer, attrs.Number, attrs.JSON])
+def test_created_at_in_milliseconds(kind: type[attrs.Attribute]) -> None:
+    """Whatever its type, Customer.io takes seconds only there, and any number elsewhere."""
+    for moment in (1_700_000_000_000, Decimal(1_700_000_000_000)):
+        with pytest.raises(InvalidAttribute, match=r"created_at.*divided by 1,000") as caught:
+            kind("created_at").clean(moment)
+        assert caught.value.field == "created_at"
+        assert kind("seen_at").clean(moment) == moment
+    assert kind("created_at").clean(1_700_000_000) == 1_700_000_000
+
+
+def test_created_at_in_milliseconds_as_a_float() -> None:
+    """A float is told by Number as it is, and looked at all the same."""
+    with pytest.raises(InvalidAttribute, match="created_at"):
+        attrs.Number("created_at").clean(1_700_000_000_000.5)
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

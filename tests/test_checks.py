@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 from django.apps import apps
 from django.conf import settings as django_settings
+from django.contrib.auth.models import AbstractUser
 from django.core import checks
 from django.core.management import call_command
 from django.core.management.base import SystemCheckError
@@ -22,6 +24,7 @@ from django_customerio import attributes as attrs
 from django_customerio.checks import TAG, check_maps, databases, maps, settings
 from django_customerio.conf import get_settings
 from django_customerio.mapping import PersonMap, registry
+from django_customerio.mixins import CustomerIOMixin
 from django_customerio.senders import Sender
 from tests.shop.models import Account, Customer, Patient, Reader, Seat, Visitor
 
@@ -114,6 +117,41 @@ class TestSettings:
         """One of the two credentials alone is an error."""
         found = run(SENDER="command", **given)
         assert expected in only(found, settings.HALF_CREDENTIALS)
+
+    @pytest.mark.parametrize(
+        ("line", "expected", "lacks"),
+        [
+            ("sandbox@us", "CUSTOMERIO_URL holds a site id and no API key", "API_KEY"),
+            (f":{SECRET}@us", "CUSTOMERIO_URL holds an API key and no site id", "SITE_ID"),
+        ],
+    )
+    def test_half_a_line(
+        self, monkeypatch: pytest.MonkeyPatch, line: str, expected: str, lacks: str
+    ) -> None:
+        """Where one line was set, it is the one that is named."""
+        for name in [name for name in os.environ if name.startswith("CUSTOMERIO")]:
+            monkeypatch.delenv(name)
+        monkeypatch.setenv("CUSTOMERIO_URL", f"customerio://{line}")
+        with override_settings():
+            del django_settings.CUSTOMERIO
+            get_settings.cache_clear()
+            text = only(settings.check_settings(), settings.HALF_CREDENTIALS)
+        get_settings.cache_clear()
+        assert text.startswith(f"{expected}, nor is CUSTOMERIO_{lacks} set.")
+        assert "Write customerio://SITE_ID:API_KEY@REGION, or set" in text
+        assert SECRET not in text
+
+    def test_half_in_a_variable(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A variable of its own is named, not the line."""
+        for name in [name for name in os.environ if name.startswith("CUSTOMERIO")]:
+            monkeypatch.delenv(name)
+        monkeypatch.setenv("CUSTOMERIO_SITE_ID", "S")
+        with override_settings():
+            del django_settings.CUSTOMERIO
+            get_settings.cache_clear()
+            text = only(settings.check_settings(), settings.HALF_CREDENTIALS)
+        get_settings.cache_clear()
+        assert text.startswith("CUSTOMERIO_SITE_ID is set, but CUSTOMERIO_API_KEY is not.")
 
     def test_shared_site(self) -> None:
         """Two aliases of one workspace are warned of; two without credentials are not one."""
@@ -281,25 +319,26 @@ class TestDatabases:
 
     @pytest.mark.parametrize("options", [{}, {"transaction_mode": "DEFERRED"}])
     def test_sqlite_that_does_not_wait(self, add_database: Any, options: Any) -> None:
-        """Else the thread acts as immediate, and a save's transaction can fail."""
+        """Else the thread acts as immediate, or a save's transaction can fail: one warning."""
         add_database("lite", ENGINE="django.db.backends.sqlite3", NAME=":memory:", OPTIONS=options)
         router = Router(refused=set(), written="lite")
-        found = self.run(router, SENDER="thread")
-        assert ids(found) == [databases.SQLITE_THREAD, databases.SQLITE_ATOMIC]
-        thread, atomic = (each for each in found if each.obj is None)
-        assert 'acts as "immediate"' in thread.msg
-        for each in (thread, atomic):
-            assert 'DATABASES["lite"]["OPTIONS"]["transaction_mode"]' in str(each.hint)
-        assert "shop.customer" in atomic.msg
-        # Only the mixin's save() opens a transaction, and not where the map says no.
-        assert "shop.visitor" not in atomic.msg
-        assert "shop.lead" not in atomic.msg
+        thread = only(self.run(router, SENDER="thread"), databases.SQLITE_THREAD)
+        atomic = only(self.run(router, SENDER="command"), databases.SQLITE_ATOMIC)
+        assert 'acts as "immediate"' in thread
+        assert "So can saving shop.customer, " in thread
+        assert "Saving shop.customer, " in atomic
+        for text in (thread, atomic):
+            assert 'Set DATABASES["lite"]["OPTIONS"]["transaction_mode"] to "IMMEDIATE"' in text
+            # Only the mixin's save() opens a transaction, and not where the map says no.
+            assert "shop.visitor" not in text
+            assert "shop.lead" not in text
 
     def test_sqlite_of_nobody(self, add_database: Any) -> None:
         """Other senders and databases without mapped rows need no mode; nor who is off."""
         add_database("lite", ENGINE="django.db.backends.sqlite3", NAME=":memory:")
         assert ids(self.run(SENDER="command")) == []
-        assert ids(self.run(SENDER="thread")) == [databases.SQLITE_THREAD]
+        thread = only(self.run(SENDER="thread"), databases.SQLITE_THREAD)
+        assert "saving" not in thread
         assert ids(self.run(SENDER="thread", ENABLED=False)) == []
 
 
@@ -537,6 +576,93 @@ class TestMaps:
             assert check(Visitor, workspace="brand_b") == {}
 
 
+class TestSave:
+    """The transaction of the mixin's save()."""
+
+    def found(self, *bases: type[models.Model], **options: Any) -> str:
+        """What is said of a model with these bases."""
+        body: dict[str, Any] = {"__module__": "tests.shop.models"}
+        if save := options.pop("save", None):
+            body["save"] = save
+        with isolate_apps("tests.shop", "django.contrib.auth", "django.contrib.contenttypes"):
+            model: Any = type("Someone", bases, body)
+            found = check(model, **options)
+        assert set(found) <= {maps.UNREACHED_SAVE}
+        return found.get(maps.UNREACHED_SAVE, "")
+
+    def polite(self) -> type[models.Model]:
+        """A base whose save() calls the next one."""
+
+        class Polite(models.Model):
+            class Meta:
+                abstract = True
+                app_label = "shop"
+
+            def save(self, *args: Any, **kwargs: Any) -> None:
+                super().save(*args, **kwargs)
+
+        return Polite
+
+    def rude(self) -> type[models.Model]:
+        """A base whose save() does not."""
+
+        class Rude(models.Model):
+            class Meta:
+                abstract = True
+                app_label = "shop"
+
+            def save(self, *args: Any, **kwargs: Any) -> None:
+                self.save_base()
+
+        return Rude
+
+    def test_the_mixin_first(self) -> None:
+        """Whatever the bases behind it do is in the transaction."""
+        for base in (self.polite(), self.rude()):
+            assert self.found(CustomerIOMixin, base) == ""
+
+    def test_the_mixin_behind_a_base(self) -> None:
+        """What that base saves is outside of it: the model and the cure are named."""
+        text = self.found(self.polite(), CustomerIOMixin)
+        assert "shop.Someone: the save() of Polite comes before that of CustomerIOMixin" in text
+        assert "List CustomerIOMixin first among the bases." in text
+
+    def test_behind_the_abstract_user(self) -> None:
+        """The order that is easily written."""
+        text = self.found(AbstractUser, CustomerIOMixin)
+        assert "the save() of AbstractBaseUser comes before" in text
+
+    def test_a_save_that_ends_there(self) -> None:
+        """Then the mixin's is never called."""
+        text = self.found(self.rude(), CustomerIOMixin)
+        assert "the save() of Rude does not call super().save()" in text
+        assert "is not reached" in text
+        assert "list CustomerIOMixin first" in text
+
+    def test_a_save_of_the_model_itself(self) -> None:
+        """It is the outermost by right, but must call the next one."""
+
+        def rude(self: models.Model) -> None:
+            self.save_base()
+
+        def explicit(self: models.Model) -> None:
+            CustomerIOMixin.save(self)  # type: ignore[arg-type]
+
+        text = self.found(CustomerIOMixin, save=rude)
+        assert "the save() of Someone does not call super().save()" in text
+        assert "Call super().save() there. If" in text
+        assert self.found(CustomerIOMixin, save=explicit) == ""
+        assert self.found(CustomerIOMixin, save=functools.partialmethod(explicit)) == ""
+
+    def test_no_transaction_is_wanted(self) -> None:
+        """With atomic = False the mixin's save() does nothing that could be missed."""
+        assert self.found(self.rude(), CustomerIOMixin, atomic=False) == ""
+
+    def test_without_the_mixin(self) -> None:
+        """A registered model has no such save()."""
+        assert self.found(self.rude()) == ""
+
+
 def test_ids_are_distinct() -> None:
     """No two faults share an id, and each is told apart by its letter."""
     found = [
@@ -545,4 +671,4 @@ def test_ids_are_distinct() -> None:
         for name, value in vars(module).items()
         if name.isupper() and isinstance(value, str) and value.startswith("django_customerio.")
     ]
-    assert len(found) == len(set(found)) == 24
+    assert len(found) == len(set(found)) == 25

@@ -9,13 +9,14 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from io import StringIO
 from typing import Any
 
 import pytest
-from django.core.management import CommandError, call_command
+from django.apps import apps
+from django.core.management import CommandError, call_command, load_command_class
 from django.db import OperationalError, connections
 from django.utils import timezone
 
@@ -25,7 +26,11 @@ from django_customerio.conf import get_workspace
 from django_customerio.ids import new_ulid
 from django_customerio.management import diagnosis
 from django_customerio.management import options as shared
-from django_customerio.management.commands import customerio_prune, flush_customerio
+from django_customerio.management.commands import (
+    customerio_prune,
+    customerio_status,
+    flush_customerio,
+)
 from django_customerio.management.stopping import Stopper
 from django_customerio.messages import lane_of
 from django_customerio.models import Fingerprint, Lane, OutboxMessage, SentMessage, WorkspaceStatus
@@ -96,6 +101,115 @@ def fails(name: str, *args: str, code: int = 1, **options: Any) -> str:
 def one_database(customerio: Callable[..., None]) -> None:
     """Only the default database has an outbox."""
     customerio(DATABASES=["default"])
+
+
+@pytest.fixture
+def unmigrated(transactional_db: None) -> Iterator[None]:
+    """Our tables are not there yet."""
+    ours = apps.get_app_config("django_customerio").get_models()
+    tables = [model._meta.db_table for model in ours]
+    with connections["default"].cursor() as cursor:
+        for table in tables:
+            cursor.execute(f"ALTER TABLE {table} RENAME TO away_{table}")
+        yield
+        for table in tables:
+            cursor.execute(f"ALTER TABLE away_{table} RENAME TO {table}")
+
+
+@pytest.mark.usefixtures("one_database")
+class TestEndings:
+    @pytest.mark.parametrize(
+        "command",
+        [
+            ("flush_customerio",),
+            ("customerio_status",),
+            ("customerio_preview", "shop.Lead:{}"),
+            ("customerio_resend", "--yes"),
+            ("customerio_prune", "--dead-older-than=1"),
+        ],
+    )
+    def test_unmigrated(
+        self, unmigrated: None, command: tuple[str, ...], customerio: Callable[..., None]
+    ) -> None:
+        """Where tables are missing, each command says so and names the cure, before all else."""
+        lead = Lead.objects.create(name="Ada")
+        output = fails(*(part.format(lead.pk) for part in command), code=2)
+        assert output == (
+            "The database 'default' lacks the table django_customerio_outboxmessage: run "
+            "manage.py migrate."
+        )
+
+    @pytest.mark.django_db(databases=["default", "other"], transaction=True)
+    def test_unmigrated_elsewhere(self, customerio: Callable[..., None]) -> None:
+        """The cure names a database that is not the default one."""
+        customerio(DATABASES=["default", "other"])
+        with connections["other"].cursor() as cursor:
+            table = OutboxMessage._meta.db_table
+            cursor.execute(f"ALTER TABLE {table} RENAME TO away")
+            try:
+                output = fails("flush_customerio", code=2)
+            finally:
+                cursor.execute(f"ALTER TABLE away RENAME TO {table}")
+        assert "run manage.py migrate --database other." in output
+
+    def test_a_database_that_is_away(
+        self, transactional_db: None, customerio: Callable[..., None]
+    ) -> None:
+        """A database that cannot be opened is a sentence as well."""
+        lite = {"ENGINE": "django.db.backends.sqlite3", "NAME": "/nonexistent/x.sqlite3"}
+        connections.settings["away"] = connections.configure_settings(
+            {"default": {}, "away": lite}
+        )["away"]
+        away: Any = connections["away"]
+
+        def connect() -> None:
+            with away.wrap_database_errors:
+                away.connect()
+
+        away.ensure_connection = connect  # past the guard of Django's tests
+        customerio(DATABASES=["away"])
+        try:
+            output = fails("customerio_status")
+            with pytest.raises(OperationalError):
+                run("customerio_status", traceback=True)
+        finally:
+            del connections["away"]
+            del connections.settings["away"]
+        assert output == (
+            "The database 'away' failed: OperationalError: unable to open database file."
+        )
+
+    def test_other_errors_of_a_database_are_shown(
+        self, transactional_db: None, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What no migration cures is not hidden."""
+
+        def broken(*args: Any) -> Any:
+            raise OperationalError("disk full")
+
+        monkeypatch.setattr(customerio_status, "read_figures", broken)
+        with pytest.raises(OperationalError, match="disk full"):
+            run("customerio_status")
+
+    def test_on_a_terminal(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """The sentence stands alone, without a class's name; --traceback shows the error."""
+        command = load_command_class("django_customerio", "flush_customerio")
+        command._called_from_command_line = True
+        with pytest.raises(SystemExit) as ending:
+            call_command(command, "--database", "nope", no_color=True)
+        assert ending.value.code == 2
+        assert capsys.readouterr() == (
+            "", "The database 'nope' has no outbox: default has.\n"
+        )  # fmt: skip
+        with pytest.raises(CommandError, match="'nope' has no outbox"):
+            call_command(command, "--database", "nope", "--traceback")
+
+    @pytest.mark.django_db(databases=["default", "other"])  # which checks of Django's ask
+    def test_a_check_that_fails(self, settings: Any) -> None:
+        """An error of a system check is told apart from messages that are left: exit code 2."""
+        settings.CUSTOMERIO = {"REGION": "mars"}
+        output = fails("flush_customerio", code=2, skip_checks=False)
+        assert 'CUSTOMERIO["REGION"]' in output
 
 
 @pytest.mark.usefixtures("one_database")
@@ -193,7 +307,7 @@ class TestFlush:
     @pytest.mark.parametrize("budget", ["0", "-1"])
     def test_budget_must_be_positive(self, site: FakeCustomerIO, budget: str) -> None:
         """No time at all is a mistake."""
-        assert "more than 0" in fails("flush_customerio", f"--budget={budget}")
+        assert "more than 0" in fails("flush_customerio", f"--budget={budget}", code=2)
 
     def test_waits_for_another_worker(self, site: FakeCustomerIO) -> None:
         """What another worker holds is waited for, and that is said once."""
@@ -1099,10 +1213,12 @@ class TestResend:
         assert "0 messages of 1 will be sent again." in output
         assert "The others were resent or discarded meanwhile" in output
 
-    @pytest.mark.parametrize("age", ["3", "3x", "h", ""])
+    @pytest.mark.parametrize("age", ["3", "3x", "h", "", "infh", "nand"])
     def test_nonsense_age(self, age: str) -> None:
-        """An age needs a number and a unit."""
-        assert "age" in fails("customerio_resend", f"--older-than={age}")
+        """An age needs a number and a unit, and the error names the forms."""
+        output = fails("customerio_resend", f"--older-than={age}")
+        assert "--older-than: an age is a number and a unit" in output
+        assert "such as 90m, 12h or 3d" in output
 
 
 @pytest.mark.django_db

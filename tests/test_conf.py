@@ -77,6 +77,8 @@ class TestShapes:
         assert settings == Settings()
         assert settings.enabled is True
         assert settings.queue == "outbox"
+        assert (settings.memory_size, settings.memory_seconds) == (100, 5.0)
+        assert settings.memory_limit == 10_000
         assert settings.sender == "thread"
         assert settings.keep_sent == timedelta(days=30)
         assert settings.databases is None
@@ -97,7 +99,10 @@ class TestShapes:
         """Each accepted key changes the field of its name."""
         given = {
             "ENABLED": False,
-            "QUEUE": "outbox",
+            "QUEUE": "memory",
+            "MEMORY_SIZE": 50,
+            "MEMORY_SECONDS": 1.5,
+            "MEMORY_LIMIT": 500,
             "SENDER": "immediate",
             "KEEP_SENT": None,
             "DATABASES": ["default", "other"],
@@ -316,8 +321,12 @@ class TestRefused:
             ("TRACK_URL", "https://x.test/api/v2/", "leave out /api/v1, /api/v2 or /v1"),
             ("ENABLED", "False", "must be True or False, not str"),
             ("ENABLED", 1, "must be True or False, not int"),
-            ("QUEUE", "memory", '"memory" comes with a later release'),
-            ("QUEUE", "celery", 'has an unknown value. Accepted: "outbox".'),
+            ("QUEUE", "celery", 'has an unknown value. Accepted: "outbox", "memory".'),
+            ("MEMORY_SIZE", 0, "out of range. Give a whole number of messages from 1 to"),
+            ("MEMORY_SIZE", 2.0, "must be a whole number, not float"),
+            ("MEMORY_SECONDS", 0, "out of range. Give a number of seconds from 0.01 to 300."),
+            ("MEMORY_LIMIT", True, "must be a whole number, not bool"),
+            ("MEMORY_LIMIT", 1_000_001, "out of range"),
             (
                 "SENDER",
                 "cron",
@@ -354,6 +363,13 @@ class TestRefused:
 
         assert text.startswith(f'CUSTOMERIO["{key}"] ')
         assert expected in text
+
+    def test_a_size_over_the_limit(self) -> None:
+        """MEMORY_SIZE must not exceed MEMORY_LIMIT, whichever of them was set."""
+        text = refusal({"MEMORY_LIMIT": 50})
+
+        assert 'CUSTOMERIO["MEMORY_SIZE"] (100) must not exceed' in text
+        assert 'CUSTOMERIO["MEMORY_LIMIT"] (50)' in text
 
     def test_a_request_longer_than_the_lease(self) -> None:
         """TIMEOUT must be less than LEASE, whichever of them was set."""
@@ -406,7 +422,10 @@ class TestEnvironment:
             "TRACK_URL": "http://localhost:8000/",
             "APP_URL": "",
             "ENABLED": "off",
-            "QUEUE": "outbox",
+            "QUEUE": "memory",
+            "MEMORY_SIZE": "50",
+            "MEMORY_SECONDS": "1.5",
+            "MEMORY_LIMIT": "500",
             "SENDER": "command",
             "KEEP_SENT": "7.5",
             "DATABASES": "default, other",
@@ -432,6 +451,9 @@ class TestEnvironment:
         assert workspace.track_url == "http://localhost:8000"
         assert workspace.app_url == "https://api-eu.customer.io"
         assert settings.enabled is False
+        assert settings.queue == "memory"
+        assert (settings.memory_size, settings.memory_limit) == (50, 500)
+        assert settings.memory_seconds == 1.5
         assert settings.sender == "command"
         assert settings.keep_sent == timedelta(days=7, hours=12)
         assert settings.databases == ("default", "other")

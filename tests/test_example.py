@@ -353,3 +353,24 @@ def test_the_sandbox_cannot_serve(tmp_path: Path, address: str, code: int, text:
         )
     assert (result.returncode, text in result.stderr) == (code, True)
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("name", ["nowhere/x.sqlite3", "notes.txt"])
+def test_the_sandbox_has_no_database(tmp_path: Path, name: str) -> None:
+    """A file that cannot be made or is none of SQLite's ends with a sentence, and code 2."""
+    (tmp_path / "notes.txt").write_text("Not a database. " * 100)
+    result = subprocess.run(
+        [
+            *(sys.executable, "-m", "django_customerio.sandbox", f"127.0.0.1:{free_port()}"),
+            *("--database", str(tmp_path / name)),
+        ],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (result.returncode, result.stdout) == (2, "")
+    assert f"{name} cannot be used (" in result.stderr
+    assert "name another file by --database." in result.stderr
+    assert "Traceback" not in result.stderr

@@ -129,6 +129,15 @@ class TestOptions:
         assert repr(name) in str(caught.value)
         assert "attributes.String(" in str(caught.value)
 
+    def test_a_many_to_many_relation(self) -> None:
+        """It is a field, so the error says what it needs instead."""
+        with pytest.raises(ImproperlyConfigured) as caught:
+            made(Customer, attributes=["groups"]).touches(["email"])
+        text = str(caught.value)
+        assert "lists 'groups', a many-to-many relation. It needs a type and a source" in text
+        assert "attributes.List('groups', source=…)" in text
+        assert "no field" not in text
+
     @pytest.mark.parametrize(
         "source", ["subscription__plna__name", "orders_", "nothing.at.all", "plan__name"]
     )

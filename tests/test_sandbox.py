@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from django_customerio.ids import new_ulid
-from django_customerio.sandbox import pages, rules
+from django_customerio.sandbox import pages, rules, standalone
 from django_customerio.sandbox.checks import check_enabled
 from django_customerio.sandbox.conf import get_sandbox_settings
 from django_customerio.sandbox.models import (
@@ -162,6 +162,15 @@ def test_other_methods_are_refused(track: Track) -> None:
     assert (answer.status_code, answer.headers["Allow"]) == (405, "POST")
 
 
+def test_help_of_the_server_names_the_defaults(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each option says what holds without it."""
+    with pytest.raises(SystemExit):
+        standalone.main(["--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    for default in ("127.0.0.1:8001", "customerio-sandbox.sqlite3", "sandbox"):
+        assert f"(default: {default})" in text
+
+
 # What is refused
 
 LONG = "x" * 40_000
@@ -186,6 +195,7 @@ LONG = "x" * 40_000
         (item("delete", {"id": "a\0b"}), "invalid", "identifiers.id"),
         (item("delete", {"id": "ä" * 76}), "too_large", "identifiers.id"),
         (item("delete", {"email": "nobody"}), "invalid", "identifiers.email"),
+        (item("delete", {"email": "a b@example.com"}), "invalid", "identifiers.email"),
         (item("delete", {"phone": "0555"}), "invalid", "identifiers.phone"),
         (item("delete", {"cio_id": "cio_1"}), "invalid", "identifiers.cio_id"),
         (item("delete", attributes={}), "unknown", "attributes"),
@@ -199,6 +209,9 @@ LONG = "x" * 40_000
         (item("identify", attributes={f"a{n}": n for n in range(301)}), "too_large", "attributes"),
         (item("identify", attributes={"_update": 1}), "invalid", "attributes._update"),
         (item("identify", attributes={"id": 7}), "invalid", "attributes.id"),
+        (item("identify", attributes={"email": "nobody"}), "invalid", "attributes.email"),
+        (item("identify", attributes={"email": "a b@example.com"}), "invalid", "attributes.email"),
+        (item("identify", attributes={"email": "a@b@c"}), "invalid", "attributes.email"),
         (item("identify", attributes={"created_at": "2026"}), "invalid", "attributes.created_at"),
         (
             item("identify", attributes={"cio_subscription_preferences": 1}),

@@ -115,6 +115,45 @@ def test_assertions_say_what_was_said():
             check()
 
 
+def test_what_was_missed_is_a_sentence():
+    """Of a person, of anybody, and of somebody who is not saved yet."""
+    with capture() as said:
+        pass
+
+    def text(check) -> str:
+        with pytest.raises(AssertionError) as caught:
+            check()
+        return str(caught.value).partition("\n")[0]
+
+    assert text(lambda: said.assert_identified("42", plan="pro")) == (
+        "The person {'id': '42'} was not identified with {'plan': 'pro'}."
+    )
+    assert text(said.assert_identified) == "Nobody was identified."
+    assert text(lambda: said.assert_deleted("42")) == "The person {'id': '42'} was not deleted."
+    assert text(lambda: said.assert_tracked("bought", n=1)) == (
+        "No event 'bought' was tracked with {'n': 1}."
+    )
+    assert text(lambda: said.assert_tracked("bought", "42")) == (
+        "No event 'bought' was tracked of the person {'id': '42'}."
+    )
+    assert text(lambda: said.assert_identified(Reader())) == (
+        "The person who has no identifier yet was not identified."
+    )
+
+
+def test_captured_is_short():
+    """What pytest and a debugger show names what was said, and no values."""
+    with capture() as said:
+        assert repr(said) == "<Captured: nothing>"
+        make()
+        cio.track("42", "bought", {"n": 1})
+        cio.delete("42")
+        assert repr(said) == "<Captured: identify shop.customer, event 'bought', delete>"
+        for _ in range(3):
+            cio.track("42", "bought")
+        assert repr(said).endswith(", event 'bought' and 1 more>")
+
+
 def test_nothing_said_is_asserted_too():
     """And an empty list says so."""
     with capture() as said:

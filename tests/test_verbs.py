@@ -18,7 +18,7 @@ from django.utils.functional import SimpleLazyObject
 
 import django_customerio as cio
 from django_customerio import fingerprints, settling
-from django_customerio.exceptions import InvalidMessage, NotMapped
+from django_customerio.exceptions import InvalidAttribute, InvalidMessage, NotMapped
 from django_customerio.models import OutboxMessage, SentMessage
 from django_customerio.testing import capture
 
@@ -158,6 +158,28 @@ def test_nobody_who_is_logged_in_is_named(said):
     """``request.user`` is lazy; the text says what it holds."""
     with pytest.raises(InvalidMessage, match='not a "AnonymousUser"'):
         cio.track(SimpleLazyObject(AnonymousUser), "bought")
+
+
+def test_nobody_is_told_who_can_be_somebody(said):
+    """The text lists all that names a person, rows of mapped models among it."""
+    with pytest.raises(InvalidMessage, match=r"an instance of a mapped model.*\"NoneType\""):
+        cio.track(None, "bought")
+
+
+@pytest.mark.parametrize("moment", [1_700_000_000_000, 1_700_000_000_000.0, 0, -1])
+def test_created_at_that_is_no_time_is_refused_at_the_call(said, moment):
+    """Customer.io would refuse the whole message for milliseconds."""
+    with pytest.raises(InvalidAttribute, match=r"created_at.*divided by 1,000") as caught:
+        cio.identify("42", {"created_at": moment})
+    assert caught.value.field == "created_at"
+    assert not said.messages
+
+
+@pytest.mark.parametrize("moment", [1, 1_700_000_000, datetime(1997, 1, 1, tzinfo=UTC), None])
+def test_created_at_in_seconds_is_taken(said, moment):
+    """As history is, and a datetime, and None, which removes it."""
+    cio.identify("42", {"created_at": moment})
+    assert len(said.identifies) == 1
 
 
 def test_an_instance_without_an_id_is_nobody_yet(said):

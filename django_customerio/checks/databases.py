@@ -23,7 +23,10 @@ NO_OUTBOX = "django_customerio.E011"
 UNSUPPORTED_DATABASE = "django_customerio.E012"
 """The outbox would live on a database whose SQL this package does not speak."""
 SQLITE_THREAD = "django_customerio.W010"
-"""Two writers on SQLite fail with "database is locked", so the sender acts as immediate."""
+"""Two writers on SQLite fail with "database is locked", so the sender acts as immediate.
+
+Tells of W011 as well, for the cure is the same.
+"""
 SQLITE_ATOMIC = "django_customerio.W011"
 """On SQLite a save that reads before it writes fails when another writer is at work."""
 
@@ -111,18 +114,20 @@ def check_sqlite(**kwargs: Any) -> list[checks.CheckMessage]:
     for alias in outbox_aliases():
         if not needs_caller(alias):
             continue
+        labels = [each.label for each in atomic if router.db_for_write(each.model) == alias]
         if settings.sender == "thread":
+            # One cure for both, so one warning.
+            also = f" So can saving {', '.join(labels)}, which opens one." if labels else ""
             found.append(
                 checks.Warning(
                     f'The sender "thread" acts as "immediate" on the SQLite database "{alias}", '
-                    "and requests wait for Customer.io: beside a thread that writes, they would "
-                    'fail with "database is locked".',
+                    "and requests wait for Customer.io: beside a thread that writes, a "
+                    'transaction of theirs would fail with "database is locked".' + also,
                     hint=SQLITE_CURE.format(alias),
                     id=SQLITE_THREAD,
                 )
             )
-        labels = [each.label for each in atomic if router.db_for_write(each.model) == alias]
-        if labels:
+        elif labels:
             found.append(
                 checks.Warning(
                     f"Saving {', '.join(labels)} opens a transaction on the SQLite database "

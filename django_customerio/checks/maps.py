@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from inspect import unwrap
 from typing import Any
 
 from django.apps import AppConfig
@@ -17,6 +18,7 @@ from django_customerio.conf import get_workspace
 from django_customerio.exceptions import InvalidMessage
 from django_customerio.limits import MAX_ATTRIBUTES, check_name
 from django_customerio.mapping import PersonMap, registry
+from django_customerio.mixins import CustomerIOMixin
 from django_customerio.sources import closest, find_field, local_names, trace
 
 from .settings import usable_settings
@@ -43,6 +45,8 @@ REPEATABLE_ID = "django_customerio.W020"
 """Nothing keeps two rows from having the same ``id`` and being one person."""
 NO_LOG_IN = "django_customerio.W021"
 """``on_login`` of a model whose rows never log in."""
+UNREACHED_SAVE = "django_customerio.W022"
+"""The mixin's ``save()`` is not the outermost, or is not called at all."""
 
 
 def check_maps(
@@ -65,6 +69,7 @@ def check_map(person_map: PersonMap) -> list[checks.CheckMessage]:
         *_check_relations(person_map),
         *_check_events(person_map),
         *_check_workspace(person_map),
+        *_check_save(person_map),
     ]
 
 
@@ -245,3 +250,47 @@ def _check_workspace(person_map: PersonMap) -> Iterator[checks.CheckMessage]:
             obj=person_map.model,
             id=UNKNOWN_WORKSPACE,
         )
+
+
+def _check_save(person_map: PersonMap) -> Iterator[checks.CheckMessage]:
+    """Does the transaction of the mixin's ``save()`` hold all that a save does?
+
+    No more than a warning: the row is told of all the same, and code can be read only so far.
+    """
+    if not person_map.atomic or not issubclass(person_map.model, CustomerIOMixin):
+        return
+    mro = person_map.model.__mro__
+    for each in mro[: mro.index(CustomerIOMixin)]:
+        save = vars(each).get("save")
+        if save is None:
+            continue
+        inherits = issubclass(each, CustomerIOMixin)
+        if not _passes_on(save):
+            problem = (
+                "does not call super().save(), so that of CustomerIOMixin is not reached: outside "
+                "a transaction the row commits before its message is queued"
+            )
+            first = "" if inherits else ", and list CustomerIOMixin first among the bases"
+            cure = f"Call super().save() there{first}"
+        elif not inherits:
+            problem = (
+                "comes before that of CustomerIOMixin: outside a transaction what it saves beside "
+                "the row does not commit together with the message"
+            )
+            cure = "List CustomerIOMixin first among the bases"
+        else:
+            continue
+        yield checks.Warning(
+            f"{person_map.model._meta.label}: the save() of {each.__name__} {problem}.",
+            hint=f"{cure}. If that is meant, set atomic = False in the map.",
+            obj=person_map.model,
+            id=UNREACHED_SAVE,
+        )
+        return
+
+
+def _passes_on(save: Any) -> bool:
+    """Whether a ``save()`` may call the next one; what is no plain function may."""
+    code = getattr(unwrap(save), "__code__", None)
+    # A bare super() is a reference to __class__; other free variables hide who knows what.
+    return code is None or bool(code.co_freevars) or "save" in code.co_names

@@ -77,10 +77,15 @@ def _check_credentials(
         return []
     if workspace.site_id or workspace.api_key:
         has, lacks = (site_id, api_key) if workspace.site_id else (api_key, site_id)
+        problem, cure = f"{has} is set, but {lacks} is not.", f"Set {lacks}"
+        if settings.shape == "environment" and environment.is_of_the_line(has):
+            held = "a site id and no API key" if workspace.site_id else "an API key and no site id"
+            problem = f"{environment.LINE} holds {held}, nor is {lacks} set."
+            cure = f"Write customerio://SITE_ID:API_KEY@REGION, or set {lacks}"
         return [
             checks.Error(
-                f"{has} is set, but {lacks} is not.",
-                hint=f"Set {lacks}: the Track API wants both. Customer.io shows them side by "
+                problem,
+                hint=f"{cure}: the Track API wants both. Customer.io shows them side by "
                 "side in the workspace's API credentials.",
                 id=HALF_CREDENTIALS,
             )

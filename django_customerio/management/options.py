@@ -5,10 +5,14 @@ from __future__ import annotations
 import sys
 import time
 from argparse import ArgumentParser
+from collections.abc import Iterable
 from typing import Any
 
+from django.apps import apps
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import CommandError, OutputWrapper
+from django.db import Error as DatabaseError
+from django.db import InterfaceError, OperationalError, ProgrammingError, connections
 
 from django_customerio.conf import get_settings
 from django_customerio.delivery import outbox_aliases
@@ -16,7 +20,7 @@ from django_customerio.exceptions import InvalidMessage
 from django_customerio.messages import Identifiers
 
 WRONG_SETTINGS = 2
-"""Exit code of a command that the settings keep from working."""
+"""Exit code of a command that the settings, or missing tables, keep from working."""
 
 TYPES = ("id", "email", "phone", "cio_id", "anonymous_id")
 """What a person can be known by at Customer.io."""
@@ -75,6 +79,36 @@ def databases(chosen: str | None) -> list[str]:
             returncode=WRONG_SETTINGS,
         )
     return [chosen]
+
+
+def require_tables(aliases: Iterable[str]) -> None:
+    """See to it that the databases have our tables.
+
+    Raises:
+        CommandError: tables are missing (exit code 2), or a database cannot be asked.
+    """
+    ours = [
+        model._meta.db_table for model in apps.get_app_config("django_customerio").get_models()
+    ]
+    for alias in aliases:
+        try:
+            there = connections[alias].introspection.table_names()
+        except DatabaseError as error:
+            raise CommandError(f"The database {alias!r} failed: {first_line(error)}.") from None
+        if missing := [name for name in ours if name not in there]:
+            raise CommandError(
+                f"The database {alias!r} lacks the table {missing[0]}: run manage.py migrate"
+                f"{'' if alias == 'default' else f' --database {alias}'}.",
+                returncode=WRONG_SETTINGS,
+            )
+
+
+def first_line(error: Exception) -> str:
+    """What a database says of itself; other errors may quote values, so only their names."""
+    if isinstance(error, OperationalError | ProgrammingError | InterfaceError):
+        text = str(error).strip().partition(chr(10))[0].rstrip(".")
+        return f"{type(error).__name__}: {text}"
+    return type(error).__name__
 
 
 def person(text: str) -> tuple[Identifiers, bool]:

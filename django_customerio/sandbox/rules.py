@@ -1,7 +1,8 @@
 """What the Track API documents about one item, as checks of its v2 shape.
 
 Where the documentation leaves open what happens (a `timestamp` in milliseconds, an `id`
-that is no ULID), the sandbox refuses: better here than in production.
+that is no ULID, an `email` with a blank or without `@`), the sandbox refuses: better here than
+in production.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ TOKEN_BYTES = 500
 ATTRIBUTES = 300
 
 _ULID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}", re.IGNORECASE)
+_EMAIL = re.compile(r"[^\s@]+@[^\s@]+")
 _PHONE = re.compile(r"\+[1-9][0-9]{6,14}")
 
 Item = Mapping[str, Any]
@@ -124,12 +126,17 @@ def check_identifiers(value: Any, field: str, allowed: tuple[str, ...]) -> None:
         EMAIL_BYTES if type_ == "email" else KEY_BYTES,
         field=f"{field}.{type_}",
     )
-    if type_ == "email" and not re.fullmatch(r"[^\s@]+@[^\s@]+", text):
-        raise Refusal("invalid", f"{field}.email", "must be an e-mail address")
+    if type_ == "email":
+        _check_email(text, f"{field}.email")
     if type_ == "phone" and not _PHONE.fullmatch(text):
         raise Refusal("invalid", f"{field}.phone", "must be in E.164 form, such as +15551234567")
     if type_ == "cio_id" and text.startswith("cio_"):
         raise Refusal("invalid", f"{field}.cio_id", "carries no prefix cio_ in JSON")
+
+
+def _check_email(text: str, field: str) -> None:
+    if not _EMAIL.fullmatch(text):
+        raise Refusal("invalid", field, "must be an e-mail address: one @, and no blanks")
 
 
 def check_attributes(values: Mapping[str, Any]) -> None:
@@ -146,7 +153,9 @@ def check_attributes(values: Mapping[str, Any]) -> None:
             if not isinstance(value, bool):
                 raise Refusal("invalid", field, "must be true or false")
         elif name in {"id", "email", "anonymous_id"} and value not in (None, ""):
-            _text(values, name, EMAIL_BYTES if name == "email" else KEY_BYTES, field=field)
+            text = _text(values, name, EMAIL_BYTES if name == "email" else KEY_BYTES, field=field)
+            if name == "email":
+                _check_email(text, field)
         elif name == "created_at" and value not in (None, ""):
             check_timestamp(values, name, field=field)
         elif name == "cio_subscription_preferences":

@@ -109,10 +109,23 @@ def serve(address: str, port: int) -> int:
 def main(argv: Sequence[str] | None = None) -> int:
     """Parses the command line, migrates the file and serves."""
     parser = argparse.ArgumentParser(
-        prog="python -m django_customerio.sandbox", description="Serves a Customer.io sandbox."
+        prog="python -m django_customerio.sandbox",
+        description="Serves a Customer.io sandbox.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument("addrport", nargs="?", default="127.0.0.1:8001", metavar="[addr:]port")
-    parser.add_argument("--database", default="customerio-sandbox.sqlite3", help="SQLite file")
+    parser.add_argument(
+        "addrport",
+        nargs="?",
+        default="127.0.0.1:8001",
+        metavar="[addr:]port",
+        help="Where to serve",
+    )
+    parser.add_argument(
+        "--database",
+        default="customerio-sandbox.sqlite3",
+        metavar="FILE",
+        help="SQLite file, made if it is not there",
+    )
     parser.add_argument("--site-id", default="sandbox", help="Site ID callers must show")
     parser.add_argument("--api-key", default="sandbox", help="Track API key callers must show")
     options = parser.parse_args(argv)
@@ -124,7 +137,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     django.setup()
     from django.core.management import call_command
+    from django.db import DatabaseError
 
-    call_command("migrate", verbosity=0, interactive=False)
+    try:
+        call_command("migrate", verbosity=0, interactive=False)
+    except DatabaseError as error:
+        print(
+            f"{options.database} cannot be used ({error}); name another file by --database.",
+            file=sys.stderr,
+        )
+        return 2
     logging.captureWarnings(True)
     return serve(address.strip("[]") or "127.0.0.1", int(port))

@@ -6,17 +6,18 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from django_customerio.management import options as shared
+from django_customerio.management.base import CustomerIOCommand
 from django_customerio.management.diagnosis import OK, PROBLEM, WARNING, Finding, examine
 
 
-class ProblemsFound(CommandError):  # noqa: N818  the name is printed
+class ProblemsFound(CommandError):  # noqa: N818  it is no fault of the command
     """Exit code 1: something keeps messages from arriving."""
 
 
-class Command(BaseCommand):
+class Command(CustomerIOCommand):
     """``customerio_doctor``."""
 
     help = (

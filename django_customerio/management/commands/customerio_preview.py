@@ -6,14 +6,15 @@ import json
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from django_customerio.management import options as shared
+from django_customerio.management.base import CustomerIOCommand
 from django_customerio.mapping import PersonMap, registry
 from django_customerio.preview import Preview, find_by_key, maps_on, preview
 
 
-class Command(BaseCommand):
+class Command(CustomerIOCommand):
     """``customerio_preview PERSON``."""
 
     help = (

@@ -7,18 +7,18 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-from django.core.management.base import BaseCommand
 from django.db.models import QuerySet
 from django.utils import timezone
 
 from django_customerio.conf import get_settings
 from django_customerio.management import options as shared
+from django_customerio.management.base import CustomerIOCommand
 from django_customerio.models import OutboxMessage, SentMessage
 
 CHUNK = 1000
 
 
-class Command(BaseCommand):
+class Command(CustomerIOCommand):
     """``customerio_prune``: the ledger by ``KEEP_SENT``, dead messages if asked to."""
 
     help = (

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentTypeError
 from datetime import timedelta
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.db.models import QuerySet
 from django.utils import timezone
 
 from django_customerio import recovery
 from django_customerio.campaigns import count_fresh_events
 from django_customerio.management import options as shared
+from django_customerio.management.base import CustomerIOCommand
 from django_customerio.models import OutboxMessage
 
 CHUNK = 500
@@ -19,7 +21,7 @@ CHUNK = 500
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
-class Command(BaseCommand):
+class Command(CustomerIOCommand):
     """``customerio_resend``: by state, person, event or age."""
 
     help = (
@@ -118,10 +120,9 @@ def _chunks(ids: list[int]) -> list[list[int]]:
 
 
 def _age(text: str) -> timedelta:
-    unit = _UNITS.get(text[-1:])
-    if unit is None:
-        raise ValueError
-    return timedelta(seconds=float(text[:-1]) * unit)
-
-
-_age.__name__ = "age"  # how argparse names it: "invalid age value"
+    try:
+        return timedelta(seconds=float(text[:-1]) * _UNITS[text[-1:]])
+    except (KeyError, ValueError, OverflowError):
+        raise ArgumentTypeError(
+            "an age is a number and a unit (s, m, h or d), such as 90m, 12h or 3d"
+        ) from None

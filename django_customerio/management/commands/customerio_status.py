@@ -6,19 +6,18 @@ import json
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand
-
 from django_customerio.figures import Figures, read_figures
 from django_customerio.management import options as shared
+from django_customerio.management.base import CustomerIOCommand
 
 
-class Command(BaseCommand):
+class Command(CustomerIOCommand):
     """``customerio_status``: counts, ages and pauses per database and workspace."""
 
     help = (
         "Say what waits for Customer.io, what stopped, what is paused, and when something was "
         "last accepted. Ages are seconds in --json. The exit code is 0 whatever it finds; 2 for "
-        "wrong settings."
+        "wrong settings, or where tables are missing."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:

@@ -10,21 +10,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.db import Error as DatabaseError
-from django.db import (
-    InterfaceError,
-    OperationalError,
-    ProgrammingError,
-    close_old_connections,
-    connections,
-)
+from django.db import close_old_connections, connections
 
 from django_customerio.conf import get_settings
 from django_customerio.delivery import IDLE_PAUSE, Report, drain
 from django_customerio.exceptions import SendingRefused
 from django_customerio.figures import read_figures
 from django_customerio.management import options as shared
+from django_customerio.management.base import CustomerIOCommand
 from django_customerio.management.stopping import Stopper
 
 logger = logging.getLogger("django_customerio")
@@ -41,7 +36,7 @@ BACKOFF_CAP = 30.0
 Target = tuple[str, str]
 
 
-class MessagesLeft(CommandError):  # noqa: N818  the name is printed
+class MessagesLeft(CommandError):  # noqa: N818  it is no fault
     """Exit code 1: something is still queued."""
 
 
@@ -83,7 +78,7 @@ _WORDS = {
 _COUNTS = ("accepted", *_WORDS, "requests")
 
 
-class Command(BaseCommand):
+class Command(CustomerIOCommand):
     """``flush_customerio``: the sender ``command``, or a helping hand for the others."""
 
     help = (
@@ -92,7 +87,7 @@ class Command(BaseCommand):
         "SIGTERM or Ctrl-C lets the request under way finish; a second one stops at once. "
         "Exit codes: 0 nothing that is due is left (or --loop was told to stop); 1 messages are "
         "left, because sending is paused, other workers hold them or the budget is spent; 2 the "
-        "settings are wrong."
+        "settings or an option are wrong, a system check found an error, or tables are missing."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -107,8 +102,12 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Drain all that was chosen."""
         if options["budget"] is not None and options["budget"] <= 0:
-            raise CommandError("--budget takes seconds, more than 0.")
+            raise CommandError(
+                "--budget takes seconds, more than 0.", returncode=shared.WRONG_SETTINGS
+            )
         targets = self._targets(options)
+        if not options["loop"]:  # which waits for a database, and for its tables
+            shared.require_tables({alias for alias, _workspace in targets})
         self.verbosity: int = options["verbosity"]
         self.progress = shared.Progress(self.stdout, verbosity=self.verbosity)
         self.watched = self.stdout.isatty()
@@ -170,8 +169,8 @@ class Command(BaseCommand):
                 report = self._drain_patiently(target, stop)
             except DatabaseError as error:
                 raise CommandError(
-                    f"The database {target[0]!r} failed: {_first_line(error)}. Where a table is "
-                    f"missing, run manage.py migrate."
+                    f"The database {target[0]!r} failed: {shared.first_line(error)}. Where a "
+                    "table is missing, run manage.py migrate."
                 ) from None
             if report.outcome != "empty":
                 reasons.append(f"{'/'.join(target)}: {_reason(report)}")
@@ -255,7 +254,7 @@ class Command(BaseCommand):
                     type(error).__name__,
                     rest,
                 )
-                self._say(f"The database failed: {_first_line(error)}.")
+                self._say(f"The database failed: {shared.first_line(error)}.")
                 _disconnect({alias for alias, _workspace in targets})
             stop.sleep(rest)
 
@@ -291,13 +290,6 @@ def _reason(report: Report) -> str:
             return "stopped"
         case _:
             return report.reason or report.outcome
-
-
-def _first_line(error: Exception) -> str:
-    """What a database says of itself; other errors may quote values, so only their names."""
-    if isinstance(error, OperationalError | ProgrammingError | InterfaceError):
-        return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
-    return type(error).__name__
 
 
 def _disconnect(aliases: set[str]) -> None:
