@@ -753,3 +753,11 @@ def test_a_repeated_delete_that_is_refused_is_not_said_for_ever(site, drain, set
     report = drain()
     assert (report.dead, report.requests) == (0, 1)
     assert not Tombstone.objects.filter(repeat_at__gt=0).exists()
+
+
+def test_lanes_that_others_snatch_are_left_to_them(site, drain, monkeypatch):
+    """Another worker was quicker at every one of them."""
+    cio.track("42", "bought")
+    monkeypatch.setattr("django_customerio.lanes.lease", lambda view, **options: None)
+    report = drain()
+    assert (report.outcome, report.requests) == ("busy", 0)
