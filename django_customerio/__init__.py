@@ -59,7 +59,7 @@ _HOMES = {
     ),
 }
 
-__all__ = [  # noqa: PLE0604, RUF100
+__all__ = [
     "CustomerIOMixin",
     "Event",
     "PersonMap",

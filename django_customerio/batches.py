@@ -90,8 +90,6 @@ class Plan:
     """Meant for another site."""
     broken: list[tuple[Row, InvalidMessage]] = field(default_factory=list)
     """Cannot be rendered."""
-    left: int = 0
-    """Rows that have to wait for the next batch."""
     superseded: set[int] = field(default_factory=set)
     """Tombstones whose repetition newer rows made wrong."""
 
@@ -137,7 +135,6 @@ def plan(
         ):
             # Whatever follows of this person waits too: their order is kept.
             shut.add(row.person)
-            made.left += 1
             continue
         if row.kind == Kind.STATE and row.person in said:
             # The same reading answers every look at this row.
@@ -156,7 +153,6 @@ def plan(
             needed = size([item])
             if (item.kind in APART and row.person in seen) or needed > room:
                 shut.add(row.person)
-                made.left += 1
                 continue
             room -= needed
             seen.add(row.person)

@@ -107,8 +107,15 @@ class _Pending:
         self.rows: list[Values] = []
         self.at_once = False
 
-    def __call__(self) -> None:
+    def commit(self) -> None:
+        """Hand them to the writer. A method, for Django names a callback that fails."""
         self.writer.add(self.rows, at_once=self.at_once)
+
+
+def _registered(callback: object) -> _Pending | None:
+    """What a callback of a transaction holds, if it is one of ours."""
+    owner = getattr(callback, "__self__", None)
+    return owner if isinstance(owner, _Pending) else None
 
 
 def put(connection: BaseDatabaseWrapper, row: Values) -> bool:
@@ -151,11 +158,12 @@ def _commits_itself(connection: BaseDatabaseWrapper) -> bool:
 def _pending(connection: BaseDatabaseWrapper, writer: Writer) -> _Pending:
     """What shares the fate of a row that is said now, and was registered last."""
     if connection.run_on_commit:
-        savepoints, registered, *_ = connection.run_on_commit[-1]
-        if isinstance(registered, _Pending) and savepoints == set(connection.savepoint_ids):
+        savepoints, callback, *_ = connection.run_on_commit[-1]
+        registered = _registered(callback)
+        if registered is not None and savepoints == set(connection.savepoint_ids):
             return registered
     pending = _Pending(writer)
-    transaction.on_commit(pending, using=connection.alias, robust=True)
+    transaction.on_commit(pending.commit, using=connection.alias, robust=True)
     return pending
 
 
@@ -164,8 +172,9 @@ def _waiting(
 ) -> set[str]:
     """The ULIDs of what waits of one person, here or for the commit of this transaction."""
     found = writer.of_person(workspace, person)
-    for _, registered, *_ in connection.run_on_commit:
-        if isinstance(registered, _Pending):
+    for _, callback, *_ in connection.run_on_commit:
+        registered = _registered(callback)
+        if registered is not None:
             found |= of_person(registered.rows, workspace, person)
     return found
 

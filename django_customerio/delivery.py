@@ -31,7 +31,7 @@ from .rows import Row, outbox_aliases
 if TYPE_CHECKING:
     from .client import TrackClient
 
-__all__ = ["Report", "drain", "drain_everything", "outbox_aliases"]
+__all__ = ["Report", "drain", "outbox_aliases"]
 
 PATIENCE = 72 * 3600.0
 """Seconds from its first failure after which a message that fails alone is dead."""
@@ -98,31 +98,6 @@ def drain(
         patience=patience,
     )
     return worker.run()
-
-
-def drain_everything(
-    *,
-    workspace: str | None = None,
-    using: str | None = None,
-    budget: float | None = None,
-    should_stop: Callable[[], bool] | None = None,
-    progress: Callable[[Report], None] | None = None,
-    sweep: bool = True,
-) -> dict[tuple[str, str], Report]:
-    """Drain all databases and workspaces, or those that are named, one after another."""
-    ends = None if budget is None else time.monotonic() + budget
-    return {
-        (alias, name): drain(
-            using=alias,
-            workspace=name,
-            budget=None if ends is None else max(0.0, ends - time.monotonic()),
-            should_stop=should_stop,
-            progress=progress,
-            sweep=sweep,
-        )
-        for alias in (outbox_aliases() if using is None else (using,))
-        for name in (get_settings().workspaces if workspace is None else (workspace,))
-    }
 
 
 @dataclass(slots=True, kw_only=True)

@@ -225,6 +225,7 @@ class Tombstone(models.Model):
     class Meta:
         indexes: ClassVar[list[models.Index]] = [
             models.Index(fields=["workspace", "lane"], name="cio_tombstone_lane"),
+            models.Index(fields=["workspace", "repeat_at"], name="cio_tombstone_due"),
         ]
         default_permissions = ()
 

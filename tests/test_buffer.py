@@ -23,7 +23,7 @@ from django_customerio.testing import live
 
 from . import queues
 from .processes import wait_until
-from .shop.models import Reader
+from .shop.models import Plan, Reader
 from .test_queue import WAKES
 from .test_senders import until
 
@@ -691,3 +691,17 @@ def test_logs_are_quiet_when_all_is_well(memory, caplog):
     cio.track("42", "a")
     buffer.close()
     assert caplog.text == ""
+
+
+def test_a_writer_that_fails_at_the_commit_breaks_nothing(memory, monkeypatch, caplog):
+    """The commit stands; Django, which logs it by name, can name what failed."""
+
+    def fail(self, rows, *, at_once=False):
+        raise RuntimeError
+
+    monkeypatch.setattr(writer_module.Writer, "add", fail)
+    with transaction.atomic():
+        cio.track("42", "bought")
+        plan = Plan.objects.create(name="pro")
+    assert Plan.objects.filter(pk=plan.pk).exists()
+    assert "_Pending.commit" in caplog.text

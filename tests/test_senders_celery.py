@@ -162,6 +162,7 @@ def test_a_pause_is_slept_through(worked, fake):
     fake.answer = lambda request: next(answers, None)
     cio.track("42", "a", workspace="worked")
     wait_until(lambda: fake.actions() == ["a"])
+    assert [request.path for request in fake.requests] == ["/api/v2/batch"] * 2
 
 
 def test_a_killed_workers_message_goes_to_another(site, fake, settings, use, broker, queue):

@@ -139,7 +139,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'default_permissions': (),
-                'indexes': [models.Index(fields=['workspace', 'lane'], name='cio_tombstone_lane')],
+                'indexes': [models.Index(fields=['workspace', 'lane'], name='cio_tombstone_lane'), models.Index(fields=['workspace', 'repeat_at'], name='cio_tombstone_due')],
             },
         ),
     ]
